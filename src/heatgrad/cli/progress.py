@@ -1,0 +1,108 @@
+"""The progress of a running study: trials done, time left, the figures so far."""
+
+import statistics
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from heatgrad.study.results import Results
+from heatgrad.study.run import workload
+from heatgrad.study.spec import METRICS, StudySpec
+from heatgrad.study.store import STORE_FILE, Store
+from heatgrad.study.trial import Trial
+from heatgrad.study.verdict import show_value
+
+__all__ = ["StudyProgress"]
+
+
+class StudyProgress:
+    """A live bar and table on a terminal; one line per finished tenth elsewhere.
+
+    Use as a context manager and hand `update` to `run_study`.
+    """
+
+    def __init__(self, study: StudySpec, folder: Path, console: Console | None = None) -> None:
+        self._study = study
+        self._folder = folder
+        self._console = console or Console(stderr=True, markup=False, emoji=False, highlight=False)
+        stored = _stored_keys(study, folder)
+        work = workload(study, stored)
+        self._done, self._total = work.num_stored, work.num_trials
+        self._tenth = 10 * self._done // self._total
+        self._trials = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=None
+        )
+        self._epochs = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        )
+        self._trial_bar = self._trials.add_task("trials", total=self._total, completed=self._done)
+        self._epoch_bar = self._epochs.add_task("epochs", total=max(1, work.epochs))
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+        if self._done and self._done < self._total:
+            self._console.print(f"resuming: {self._done} of {self._total} trials are stored")
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.update(Group(self._trials, self._epochs))
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def update(self, epochs: int, trial: Trial | None) -> None:
+        """Show the number of epochs done in this call, and count a trial that was stored."""
+        self._epochs.update(self._epoch_bar, completed=epochs)
+        if trial is None:
+            return
+        self._done += 1
+        self._trials.update(self._trial_bar, completed=self._done)
+        if self._console.is_terminal:
+            self._live.update(Group(self._figures(), self._trials, self._epochs))
+        elif 10 * self._done // self._total > self._tenth:
+            self._tenth = 10 * self._done // self._total
+            self._console.print(f"{self._done} of {self._total} trials done")
+
+    def _figures(self) -> Table:
+        """Return the median of the primary metric so far, per task and arm."""
+        results = Results.load(self._folder)
+        metric = METRICS[self._study.metric]
+        table = Table(title=f"{metric.label}, median so far", title_justify="left")
+        table.add_column("arm")
+        for task in self._study.tasks:
+            table.add_column(task, justify="right")
+        for arm in self._study.arms:
+            cells = []
+            for task in self._study.tasks:
+                values = list(results.values(task, arm).values())
+                cells.append(
+                    f"{show_value(statistics.median(values), metric)} (n={len(values)})"
+                    if values
+                    else "-"
+                )
+            table.add_row(arm, *cells)
+        return table
+
+
+def _stored_keys(study: StudySpec, folder: Path) -> set[str]:
+    if not (folder / STORE_FILE).exists():
+        return set()
+    store = Store.create(folder, study)
+    try:
+        return store.keys()
+    finally:
+        store.close()

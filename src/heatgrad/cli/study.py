@@ -1,0 +1,141 @@
+"""`heatgrad study`: run, resume and read matched comparisons of optimizers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Matched comparisons of optimizers, with verdicts.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Folder = Annotated[Path, typer.Argument(help="Folder of a study, e.g. runs/demo.")]
+
+
+@app.command()
+def run(
+    spec: Annotated[str, typer.Argument(metavar="SPEC|PRESET", help="A TOML file or a preset.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; default runs/<name>.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of matched blocks.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Only this task; may be given more than once.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes of one thread; default one per core.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print trials, steps and estimated hours only.")
+    ] = False,
+) -> None:
+    """Run a study, or what is left of it, and write its report."""
+    from heatgrad.cli import progress, tables
+    from heatgrad.core.errors import RunError
+    from heatgrad.report import write_report
+    from heatgrad.study.run import default_workers, load_study, run_study
+
+    study = load_study(spec)
+    if task:
+        study = study.with_tasks(task)
+    if seeds is not None:
+        study = study.with_seeds(seeds)
+    folder = out if out is not None else Path("runs") / study.name
+    count = default_workers() if workers is None else workers
+    if dry_run:
+        tables.print_estimate(study, folder, workers=count)
+        return
+    tables.print_study(study, folder)
+    try:
+        with progress.StudyProgress(study, folder) as shown:
+            results = run_study(study, out=folder, workers=count, on_progress=shown.update)
+    except KeyboardInterrupt:
+        raise RunError(
+            f"interrupted; finished trials are stored in '{folder}', the same command resumes"
+        ) from None
+    tables.print_verdicts(results)
+    page = folder / "report.html"
+    write_report(results, page)
+    typer.echo(f"{page}")
+
+
+@app.command()
+def presets() -> None:
+    """List the studies that come with heatgrad."""
+    from heatgrad.cli import tables
+
+    tables.print_presets()
+
+
+@app.command()
+def show(
+    preset: Annotated[str, typer.Argument(help="Name of a preset.")],
+) -> None:
+    """Print the TOML of a preset, to read it or to start a study of your own from it."""
+    from heatgrad.core.errors import SpecError
+    from heatgrad.core.lookup import nearest
+    from heatgrad.study import PRESETS
+
+    if preset not in PRESETS:
+        raise SpecError(f"no preset '{preset}'; {nearest(preset, PRESETS)}")
+    typer.echo(PRESETS[preset].read_text(encoding="utf-8"), nl=False)
+
+
+@app.command()
+def status(folder: Folder) -> None:
+    """Show how much of a study is done."""
+    from heatgrad.cli import tables
+    from heatgrad.study import Results
+
+    tables.print_status(Results.load(folder), folder)
+
+
+@app.command()
+def verdict(folder: Folder) -> None:
+    """Print the verdicts of a study."""
+    from heatgrad.cli import tables
+    from heatgrad.study import Results
+
+    tables.print_verdicts(Results.load(folder))
+
+
+@app.command()
+def report(
+    folder: Folder,
+    out: Annotated[
+        Path | None, typer.Option(help="The page to write; default report.html in the folder.")
+    ] = None,
+) -> None:
+    """Write the page of a study: one HTML file that needs nothing else."""
+    from heatgrad.report import write_report
+    from heatgrad.study import Results
+
+    page = out if out is not None else folder / "report.html"
+    write_report(Results.load(folder), page)
+    typer.echo(f"{page}")
+
+
+@app.command()
+def export(
+    folder: Folder,
+    out: Annotated[
+        Path | None, typer.Option(help="The CSV file to write; default trials.csv in the folder.")
+    ] = None,
+) -> None:
+    """Write one line per trial and epoch as CSV."""
+    from heatgrad.core.errors import StoreError
+    from heatgrad.study import Results
+
+    path = out if out is not None else folder / "trials.csv"
+    results = Results.load(folder)
+    try:
+        lines = results.export_csv(path)
+    except FileExistsError:
+        raise StoreError(f"'{path}' is there already; give another file with --out") from None
+    except OSError as error:
+        raise StoreError(f"cannot write '{path}': {error.strerror}") from error
+    typer.echo(f"{path} ({lines:,} lines)")

@@ -1,0 +1,132 @@
+"""What the study commands print."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from heatgrad.study.estimate import estimate
+from heatgrad.study.presets import PRESETS
+from heatgrad.study.results import Results
+from heatgrad.study.spec import METRICS, Metric, StudySpec
+from heatgrad.study.trial import plan
+from heatgrad.study.verdict import Verdict, show_value
+
+__all__ = ["print_estimate", "print_presets", "print_status", "print_study", "print_verdicts"]
+
+
+def print_study(study: StudySpec, folder: Path) -> None:
+    """Print what is about to be run."""
+    console = _console()
+    trials = plan(study)
+    console.print(f"{study.title or study.name}", style="bold")
+    console.print(
+        f"{len(trials)} trials: {len(study.tasks)} task(s) x {len(study.arms)} arms, matched "
+        f"seed by seed; primary metric {study.metric}, margin {study.margin:g}; "
+        f"results in {folder}",
+    )
+
+
+def print_estimate(study: StudySpec, folder: Path, *, workers: int) -> None:
+    """Print trials, steps and the estimated time of a study that is not run."""
+    result = estimate(study, folder, workers=workers)
+    console = _console()
+    console.print(f"study {study.name}, into {folder} (dry run: nothing is written)")
+    table = Table("task", "trials", "steps a trial", "seconds a trial (estimated)")
+    for row in result.tasks:
+        table.add_row(row.task, str(row.trials), f"{row.steps:,}", f"{row.seconds:.0f}")
+    console.print(table)
+    console.print(
+        f"{result.num_trials} trials, {result.num_stored} stored, {result.steps:,} steps to do: "
+        f"about {result.hours:.2f} hours on {max(1, workers)} worker(s), measured from a few "
+        f"steps of plain SGD",
+    )
+
+
+def print_presets() -> None:
+    """Print the name and title of every preset."""
+    table = Table("preset", "what it asks", "trials")
+    for name, path in PRESETS.items():
+        study = StudySpec.from_toml(path)
+        table.add_row(name, study.title, str(len(plan(study))))
+    _console().print(table)
+
+
+def print_status(results: Results, folder: Path) -> None:
+    """Print how many trials are stored, per task and arm."""
+    console = _console()
+    done = len(results.records)
+    console.print(f"study {results.study.name} in {folder}")
+    table = Table("arm", *results.study.tasks)
+    for arm in results.study.arms:
+        cells = []
+        for task, spec in results.study.tasks.items():
+            records = results.select(task, arm)
+            diverged = sum(r.status == "diverged" for r in records)
+            note = f" ({diverged} diverged)" if diverged else ""
+            cells.append(f"{len(records)}/{spec.seeds or results.study.seeds}{note}")
+        table.add_row(arm, *cells)
+    console.print(table)
+    console.print(
+        f"{done} of {results.num_planned} trials stored"
+        + (
+            "; 'heatgrad study run' with the same spec and folder resumes"
+            if results.num_missing
+            else ""
+        ),
+    )
+
+
+def print_verdicts(results: Results) -> None:
+    """Print the verdict of every arm, task by task."""
+    console = _console()
+    study, metric = results.study, METRICS[results.study.metric]
+    verdicts = results.verdicts()
+    for task in study.tasks:
+        table = Table(
+            "arm",
+            f"vs {study.baseline}",
+            "95 % interval",
+            "p",
+            "n",
+            "verdict",
+            title=f"{task}: {metric.label}",
+            title_justify="left",
+        )
+        for verdict in verdicts:
+            if verdict.question.task == task:
+                table.add_row(*_cells(verdict))
+        console.print(table)
+        for verdict in verdicts:
+            if verdict.question.task == task and verdict.question.role != "control":
+                console.print(f"  {verdict.question.arm}: {verdict.sentence}")
+    if results.num_missing:
+        console.print(
+            f"{results.num_missing} trials are missing; verdicts may change", style="bold"
+        )
+
+
+def _cells(verdict: Verdict) -> tuple[str, ...]:
+    question, comparison = verdict.question, verdict.comparison
+    metric = METRICS[question.metric]
+    name = question.arm + (" (control)" if question.role == "control" else "")
+    low, high = verdict.spread
+    if comparison is None:
+        spread = f"{_signed(low, metric)} to {_signed(high, metric)} (range)"
+        return name, spread, "-", "-", str(len(question.values)), verdict.word
+    interval = f"{_signed(comparison.low, metric)} to {_signed(comparison.high, metric)}"
+    mean = show_value(comparison.mean, metric, signed=True)
+    return name, mean, interval, f"{comparison.p:.3g}", str(comparison.num_blocks), verdict.word
+
+
+def _signed(value: float, metric: Metric) -> str:
+    return show_value(value, metric, signed=True, unit=False)
+
+
+def _console() -> Console:
+    # What users name things is text, never markup; a pipe has no width: let tables have
+    # what they need.
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = 140
+    return console

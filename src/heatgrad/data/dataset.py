@@ -1,0 +1,148 @@
+"""A data set in memory, and the best accuracy that is possible on it."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+__all__ = ["Ceiling", "Dataset"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ceiling:
+    """The expected test accuracy of the Bayes classifier: no learner can expect more.
+
+    On one finite test set the Bayes classifier, and a lucky learner, scatter around it.
+
+    Attributes:
+        clean: Against clean test labels [1].
+        noisy: Against the test labels as scored, label noise included, Eq. (T.9) [1].
+        stderr: Standard error (Monte Carlo) or numerical error (quadrature) of `clean`; that
+            of `noisy` is never larger [1].
+
+    Raises:
+        ValueError: If an accuracy lies outside [0, 1] or `stderr` is negative.
+
+    Example:
+        >>> Ceiling(clean=1.0, noisy=0.7, stderr=0.0).noisy
+        0.7
+    """
+
+    clean: float
+    noisy: float
+    stderr: float
+
+    def __post_init__(self) -> None:
+        for name in ("clean", "noisy"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)!r}")
+        if not self.stderr >= 0:
+            raise ValueError(f"stderr must be at least 0, got {self.stderr!r}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """A classification data set, held in memory; nobody writes to its tensors.
+
+    Attributes:
+        x_train: Training inputs [data].
+        y_train: Training labels as the learner sees them, label noise included.
+        y_train_clean: Training labels without label noise.
+        x_test: Test inputs, of the same shape per sample [data].
+        y_test: Test labels as scored, label noise included.
+        y_test_clean: Test labels without label noise.
+        num_classes: K; labels are 0 to K - 1.
+        ceiling: The best accuracy possible, or `None` where it is not known.
+
+    Raises:
+        TypeError: If an array is not a tensor.
+        ValueError: If a shape, dtype or value does not fit.
+
+    Example:
+        >>> x, y = torch.randn(6, 2), torch.tensor([0, 1, 0, 1, 0, 1])
+        >>> data = Dataset.from_clean(x_train=x, y_train=y, x_test=x, y_test=y, num_classes=2)
+        >>> data.input_shape
+        (2,)
+    """
+
+    x_train: Float32[Tensor, "n *shape"]
+    y_train: Int64[Tensor, " n"]
+    y_train_clean: Int64[Tensor, " n"]
+    x_test: Float32[Tensor, "m *shape"]
+    y_test: Int64[Tensor, " m"]
+    y_test_clean: Int64[Tensor, " m"]
+    num_classes: int
+    ceiling: Ceiling | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.num_classes, bool) or not isinstance(self.num_classes, int):
+            raise TypeError(f"num_classes must be an int, got {self.num_classes!r}")
+        if self.num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {self.num_classes}")
+        for part in ("train", "test"):
+            inputs = getattr(self, f"x_{part}")
+            _check_inputs(f"x_{part}", inputs)
+            for name in (f"y_{part}", f"y_{part}_clean"):
+                _check_labels(name, getattr(self, name), inputs.shape[0], self.num_classes)
+        if self.x_train.shape[1:] != self.x_test.shape[1:]:
+            raise ValueError(
+                f"x_train and x_test must have one shape per sample, "
+                f"got {tuple(self.x_train.shape[1:])} and {tuple(self.x_test.shape[1:])}"
+            )
+
+    @classmethod
+    def from_clean(
+        cls,
+        *,
+        x_train: Float32[Tensor, "n *shape"],
+        y_train: Int64[Tensor, " n"],
+        x_test: Float32[Tensor, "m *shape"],
+        y_test: Int64[Tensor, " m"],
+        num_classes: int,
+        ceiling: Ceiling | None = None,
+    ) -> "Dataset":
+        """Return a data set whose labels carry no label noise."""
+        return cls(
+            x_train=x_train,
+            y_train=y_train,
+            y_train_clean=y_train,
+            x_test=x_test,
+            y_test=y_test,
+            y_test_clean=y_test,
+            num_classes=num_classes,
+            ceiling=ceiling,
+        )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.x_train.shape[1:])
+
+
+def _check_inputs(name: str, inputs: Tensor) -> None:
+    if not isinstance(inputs, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(inputs).__name__}")
+    if inputs.dtype != torch.float32:
+        raise ValueError(f"{name} must be float32, got {inputs.dtype}; use {name}.float()")
+    if inputs.ndim < 2 or inputs.numel() == 0:
+        raise ValueError(
+            f"{name} must have shape (samples, *shape) and hold samples, got {tuple(inputs.shape)}"
+        )
+    if not bool(inputs.isfinite().all()):
+        raise ValueError(f"{name} must be finite, got NaN or infinite entries")
+
+
+def _check_labels(name: str, labels: Tensor, num_samples: int, num_classes: int) -> None:
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(labels).__name__}")
+    if labels.dtype != torch.int64:
+        raise ValueError(f"{name} must be int64, got {labels.dtype}; use {name}.long()")
+    if labels.shape != (num_samples,):
+        raise ValueError(
+            f"{name} must have one label per sample, shape ({num_samples},), "
+            f"got {tuple(labels.shape)}"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        raise ValueError(f"{name} must be in 0..{num_classes - 1}, got {low}..{high}")

@@ -1,0 +1,137 @@
+"""The checks of a parameter group: what is required, what was received, the remedy."""
+
+import math
+import numbers
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from heatgrad.laplacian import BOUNDARIES, max_explicit_diffusion
+from heatgrad.optim.operators import LAYER_MODES
+
+__all__ = [
+    "MODES",
+    "check_diffusion",
+    "check_group",
+    "check_groups_agree",
+    "check_placebo",
+    "warn_about",
+]
+
+MODES = ("global", *LAYER_MODES)
+
+
+def check_group(group: Mapping[str, Any]) -> None:
+    """Raise ValueError or TypeError if an option of the group is not usable."""
+    lr = group["lr"]
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError(f"lr as a tensor must have one element, got shape {tuple(lr.shape)}")
+    for name in ("lr", "momentum", "weight_decay"):
+        _check_non_negative(name, group[name])
+    if not math.isfinite(group["dampening"]):
+        raise ValueError(f"dampening must be finite, got {group['dampening']}")
+    if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+        raise ValueError(
+            f"nesterov needs momentum > 0 and dampening = 0, got momentum = "
+            f"{group['momentum']} and dampening = {group['dampening']}"
+        )
+    if group["mode"] not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {group['mode']!r}")
+    if group["boundary"] not in BOUNDARIES:
+        raise ValueError(
+            f"boundary must be one of {', '.join(BOUNDARIES)}, got {group['boundary']!r}"
+        )
+    if group["max_norm"] is not None:
+        _check_non_negative("max_norm", group["max_norm"])
+        if group["max_norm"] == 0:
+            raise ValueError("max_norm must be positive, got 0; use None for no clipping")
+    check_diffusion(group["diffusion"], group["mode"])
+
+
+def check_diffusion(diffusion: float, mode: str) -> None:
+    """Raise ValueError if a coefficient is negative, not finite or makes the operator grow."""
+    _check_non_negative("diffusion", diffusion)
+    bound = max_explicit_diffusion(1)
+    if mode == "global" and diffusion > bound:
+        raise ValueError(
+            f"diffusion must be at most {bound} in mode 'global' (above it the highest "
+            f"frequencies grow), got {diffusion}; lower it"
+        )
+    if mode == "layer" and diffusion > 2:
+        raise ValueError(
+            f"diffusion must be at most 2 in mode 'layer' (above it deviations from the mean "
+            f"grow), got {diffusion}; lower it"
+        )
+    if mode in ("centralize", "centralize_channel") and diffusion not in (0, 1):
+        raise ValueError(f"diffusion must be 0 or 1 in mode '{mode}', got {diffusion}")
+
+
+def warn_about(group: Mapping[str, Any]) -> None:
+    """Warn of settings that are allowed but rarely meant."""
+    diffusion, mode = group["diffusion"], group["mode"]
+    keeps_sign = {"global": max_explicit_diffusion(1, keep_sign=True), "layer": 1.0}
+    if mode in keeps_sign and diffusion > keeps_sign[mode]:
+        warnings.warn(
+            f"diffusion {diffusion} in mode '{mode}' changes the sign of some gradient components "
+            f"(a step uphill for them); choose at most {keeps_sign[mode]} to keep every sign",
+            UserWarning,
+            stacklevel=_caller_level(),
+        )
+    ones = sum(1 for param in group["params"] if param.numel() == 1)
+    if mode == "centralize" and diffusion == 1 and ones:
+        warnings.warn(
+            f"mode 'centralize' leaves {ones} one-element parameter(s) as they are: without "
+            f"their mean they would not train; give them a group with diffusion=0 instead",
+            UserWarning,
+            stacklevel=_caller_level(),
+        )
+
+
+def check_groups_agree(groups: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ValueError if values that are one for the whole optimizer differ between groups."""
+    norms = {group["max_norm"] for group in groups}
+    if len(norms) > 1:
+        raise ValueError(
+            f"max_norm bounds the norm over all parameters and must be the same in every group, "
+            f"got {sorted(norms, key=str)}"
+        )
+    ends = {group["boundary"] for group in groups if group["mode"] == "global"}
+    if len(ends) > 1:
+        raise ValueError(
+            f"groups in mode 'global' form one chain and need one boundary, got {sorted(ends)}"
+        )
+
+
+def check_placebo(groups: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ValueError or TypeError for what one permutation of all elements cannot be."""
+    for group in groups:
+        if group["mode"] != "global":
+            raise ValueError(f"the placebo's mode must be 'global', got {group['mode']!r}")
+    # A group has no seed yet while the constructor adds it.
+    seeds = [group["seed"] for group in groups if "seed" in group]
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise TypeError(f"seed must be an int, got {seed!r}")
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
+    if len(set(seeds)) > 1:
+        raise ValueError(f"seed must be the same in every group, got {sorted(set(seeds))}")
+
+
+def _caller_level() -> int:
+    """Return the `stacklevel` of the user's line, however deep the constructors are nested."""
+    level, frame = 0, sys._getframe(1)
+    while frame.f_back and frame.f_globals["__name__"].startswith(("heatgrad.", "torch.optim.")):
+        level, frame = level + 1, frame.f_back
+    return level + 1
+
+
+def _check_non_negative(name: str, value: float | Tensor) -> None:
+    if isinstance(value, bool) or not isinstance(value, (numbers.Real, Tensor)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    number = float(value.detach() if isinstance(value, Tensor) else value)
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{name} must be finite and at least 0, got {number:g}")

@@ -1,0 +1,161 @@
+"""The controls of a study of `DiffusionSGD`: what it would do without the smoothing."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from heatgrad.core.random import stream_generator
+from heatgrad.core.vectors import norm
+from heatgrad.optim import checks
+from heatgrad.optim.base import ActiveGroup, TransformedSGD, diffuse, put
+from heatgrad.optim.operators import diffuse_chain
+from heatgrad.optim.updates import rescale
+
+__all__ = ["NormMatchedSGD", "PlaceboDiffusionSGD"]
+
+
+class NormMatchedSGD(TransformedSGD):
+    r"""SGD along the plain gradient, as far as `DiffusionSGD` would have gone.
+
+    $$\tilde g = \frac{\lVert g + \lambda \mathcal{L} g \rVert}{\lVert g \rVert}\, g \tag{R.9}$$
+
+    with one norm over all parameters. If diffusion helps and this helps as much, it worked as
+    a smaller learning rate. A zero gradient stays zero.
+
+    Its arguments are those of `DiffusionSGD`.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> optimizer = NormMatchedSGD([weight], lr=1.0, diffusion=0.25)
+        >>> weight.grad = torch.tensor([3.0, -3.0])
+        >>> optimizer.step()  # the diffused gradient is (1.5, -1.5)
+        >>> weight.data
+        tensor([-1.5000,  1.5000])
+
+    References:
+        Theory page: Eq. (R.9).
+    """
+
+    def _transform(self, groups: Sequence[ActiveGroup]) -> None:
+        if not any(group.options["diffusion"] for group in groups):
+            return
+        plain = [grad for group in groups for grad in group.grads]
+        length = norm(plain)
+        factor = norm(diffuse(groups)) / torch.where(length > 0, length, torch.ones_like(length))
+        put(groups, rescale(plain, factor))
+
+
+class PlaceboDiffusionSGD(TransformedSGD):
+    r"""SGD whose gradient is diffused between randomly chosen partners.
+
+    $$g' = g + \lambda P^\top \mathcal{L} P g \tag{R.10}$$
+
+    where $P$ is one random permutation of all elements, drawn from `seed` and then fixed. The
+    operator has the same spectrum as `DiffusionSGD`'s; only the neighbourhood is meaningless.
+    If diffusion helps and this helps as much, the neighbourhood did not matter. Needs memory
+    for the permutation and a copy of all gradients. Mode is always `"global"`.
+
+    Its other arguments are those of `DiffusionSGD`, without `mode`.
+
+    Args:
+        seed: Seed of the permutation. It is redrawn, from the same seed, when the number of
+            elements that have a gradient changes.
+
+    References:
+        Theory page: Eq. (R.10).
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float | Tensor = 0.0,
+        nesterov: bool = False,
+        *,
+        diffusion: float = 0.0,
+        seed: int = 0,
+        boundary: str = "neumann",
+        max_norm: float | None = None,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        differentiable: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr,
+            momentum,
+            dampening,
+            weight_decay,
+            nesterov,
+            diffusion=diffusion,
+            boundary=boundary,
+            max_norm=max_norm,
+            maximize=maximize,
+            foreach=foreach,
+            fused=fused,
+            differentiable=differentiable,
+        )
+        self.defaults["seed"] = seed
+        for group in self.param_groups:
+            group.setdefault("seed", seed)
+        checks.check_placebo(self.param_groups)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a parameter group; the mode is `"global"` and the seed one for the optimizer."""
+        options = {**self.defaults, **param_group}
+        checks.check_placebo([*self.param_groups, options])
+        super().add_param_group(param_group)
+
+    def _transform(self, groups: Sequence[ActiveGroup]) -> None:
+        if not any(group.options["diffusion"] for group in groups):
+            return
+        grads = [grad for group in groups for grad in group.grads]
+        if not grads:
+            return
+        common = _common_dtype(grads)
+        device = grads[0].device
+        flat = torch.cat([grad.reshape(-1).to(device, common) for grad in grads])
+        sizes = [grad.numel() for grad in grads]
+        diffusion = [float(group.options["diffusion"]) for group in groups for _ in group.grads]
+        per_element = torch.repeat_interleave(
+            torch.tensor(diffusion, dtype=flat.real.dtype, device=device),
+            torch.tensor(sizes, device=device),
+        )
+        order = _permutation(groups[0].options["seed"], flat.numel()).to(device)
+        boundary = groups[0].options["boundary"]
+        # diffuse_chain with λ = 1 gives g + Lap g; the difference is Lap g.
+        permuted = flat[order]
+        lap = torch.empty_like(flat)
+        lap[order] = diffuse_chain([permuted], [1.0], boundary)[0] - permuted
+        diffused = flat + per_element * lap
+        parts = torch.split(diffused, sizes)
+        put(
+            groups,
+            [_cast(part.view(g.shape), g) for part, g in zip(parts, grads, strict=True)],
+        )
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, count: int) -> Tensor:
+    return torch.randperm(count, generator=stream_generator(seed, "placebo"))
+
+
+def _common_dtype(grads: Sequence[Tensor]) -> torch.dtype:
+    common = torch.float32
+    for grad in grads:
+        common = torch.promote_types(common, grad.dtype)
+    return common
+
+
+def _cast(value: Tensor, grad: Tensor) -> Tensor:
+    if value.is_complex() and not grad.is_complex():
+        value = value.real
+    return value.to(device=grad.device, dtype=grad.dtype)

@@ -1,0 +1,67 @@
+"""SGD on the diffused gradient ([Ray])."""
+
+from collections.abc import Sequence
+
+from heatgrad.optim.base import ActiveGroup, TransformedSGD, diffuse, put
+
+__all__ = ["DiffusionSGD"]
+
+
+class DiffusionSGD(TransformedSGD):
+    r"""SGD that follows the gradient after one explicit step of diffusion.
+
+    $$g \leftarrow g + \mathrm{wd}\,\theta, \quad g' = g + \lambda \mathcal{L} g, \quad
+    \tilde g = \min(1, \tau/\lVert g'\rVert)\, g', \quad v' = \mu v + \tilde g, \quad
+    \theta' = \theta - \eta v' \tag{R.1-R.8}$$
+
+    A drop-in for `torch.optim.SGD`: positional arguments, defaults, state and checkpoints are
+    torch's, and with `diffusion=0` (and no `max_norm`) the two agree bit for bit. `p.grad` is
+    never written to. When not to use it: to first order, diffusion shortens the step, so
+    compare it with `NormMatchedSGD` before you credit the smoothing; do not expect it to stand
+    in for momentum.
+
+    Args:
+        params: Parameters, groups, or `model.named_parameters()`.
+        lr: η, a float or a one-element tensor.
+        momentum: μ of the heavy ball [1].
+        dampening: As in torch; acts on the diffused gradient [1].
+        weight_decay: wd, added to the gradient before diffusion.
+        nesterov: As in torch; acts on the diffused gradient.
+        diffusion: λ, per group [1]. Mode `global`: at most 1/2, and above 1/4 (a warning) the
+            highest frequencies change sign. Mode `layer`: at most 2, above 1 a warning.
+        mode: Per group. `"global"`: the 1-D Laplacian along the chain of all flattened
+            gradients of all global-mode groups, in order (parameters without a gradient are
+            passed over). `"layer"`: toward the tensor's mean. `"layer_literal"`: [Ray] B.1 as
+            printed, which amplifies deviations from the mean. `"centralize"`: minus the
+            tensor's mean. `"centralize_channel"`: minus the mean of each output channel. The
+            last two take `diffusion` 1 or 0 and leave one-element means alone.
+        boundary: Ends of the global chain: `"neumann"`, `"periodic"` or `"dirichlet"`.
+        max_norm: τ, bound on the norm of the diffused gradient over all parameters, or None.
+        maximize: Ascend instead of descend.
+        foreach: Multi-tensor path; None takes it on CUDA. Bitwise equal to the plain path (half
+            types: each is bitwise torch's own, and those two differ on the CPU).
+        fused: Takes the plain path until a kernel is there; refused with `foreach=True`,
+            `differentiable=True` or complex parameters, as in torch.
+        differentiable: Let autograd follow the step.
+
+    Raises:
+        ValueError: If an option is negative, not finite, above its bound or unknown, or if
+            `max_norm` or the chain's boundary differ between groups.
+        RuntimeError: For sparse gradients, and `fused` beside what it excludes.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.nn.Parameter(torch.zeros(3))
+        >>> optimizer = DiffusionSGD([weight], lr=1.0, diffusion=0.25)
+        >>> weight.grad = torch.tensor([0.0, 4.0, 0.0])
+        >>> optimizer.step()
+        >>> weight.data
+        tensor([-1., -2., -1.])
+
+    References:
+        [Ray] 3.1, B.1, B.2, C. Theory page: Eqs. (R.1)-(R.8), with the rows "the paper says /
+        we do / why".
+    """
+
+    def _transform(self, groups: Sequence[ActiveGroup]) -> None:
+        put(groups, diffuse(groups))

@@ -1,0 +1,158 @@
+"""The operators that diffuse a gradient: the chain stencil and the mean-based modes.
+
+Everything here is a pure function of tensors. Half types are diffused in float32 and rounded
+once; the gradients passed in are never written to.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["LAYER_MODES", "diffuse_chain", "diffuse_chain_foreach", "diffuse_layer"]
+
+LAYER_MODES = ("layer", "layer_literal", "centralize", "centralize_channel")
+
+
+def diffuse_chain(
+    grads: Sequence[Tensor], diffusion: Sequence[float], boundary: str
+) -> list[Tensor]:
+    r"""Diffuse gradients along the one chain that their flattened elements form.
+
+    $$g'_i = g_i + \lambda_i (g_{i+1} - 2 g_i + g_{i-1}) \tag{R.2}$$
+
+    The tensors are never concatenated: each sees its neighbours' border elements. Tensors
+    without elements are passed over; a complex element is one point of the chain, and where
+    it borders on a real tensor only its real part crosses.
+
+    Args:
+        grads: Gradients of any shapes, in chain order (logical order inside each tensor).
+        diffusion: One coefficient λ per gradient [1].
+        boundary: Ghost cells at the two ends of the chain: `"neumann"` (copy of the edge),
+            `"periodic"` (wrap) or `"dirichlet"` (zero).
+
+    Returns:
+        New tensors of the shapes and dtypes of `grads`; where λ is 0, the gradient itself.
+
+    References:
+        [Ray] 3.1 and B.1 (gradient-based diffusion). Theory page: Eq. (R.2).
+    """
+    kept, flats = _flatten(grads)
+    diffused = list(grads)
+    for k, flat, (left, right) in zip(kept, flats, _neighbours(flats, boundary), strict=True):
+        if diffusion[k] != 0:
+            # The second difference of the tensor with its two neighbours is its Laplacian.
+            lap = torch.diff(flat, n=2, prepend=left, append=right)
+            diffused[k] = _as(lap.mul_(diffusion[k]).add_(flat), grads[k])
+    return diffused
+
+
+def diffuse_chain_foreach(
+    grads: Sequence[Tensor], diffusion: Sequence[float], boundary: str
+) -> list[Tensor]:
+    """Return `diffuse_chain(...)`, bit for bit, in a few multi-tensor operations."""
+    kept, flats = _flatten(grads)
+    moving = [
+        (k, flat, torch.cat([left, flat, right]))
+        for k, flat, (left, right) in zip(kept, flats, _neighbours(flats, boundary), strict=True)
+        if diffusion[k] != 0
+    ]
+    diffused = list(grads)
+    if moving:
+        kept, flats, padded = (list(column) for column in zip(*moving, strict=True))
+        slopes = torch._foreach_sub([p[1:] for p in padded], [p[:-1] for p in padded])
+        laps = torch._foreach_sub([d[1:] for d in slopes], [d[:-1] for d in slopes])
+        torch._foreach_mul_(laps, [float(diffusion[k]) for k in kept])
+        torch._foreach_add_(laps, flats)
+        for k, lap in zip(kept, laps, strict=True):
+            diffused[k] = _as(lap, grads[k])
+    return diffused
+
+
+def diffuse_layer(grad: Tensor, diffusion: float, mode: str) -> Tensor:
+    r"""Diffuse one gradient toward, or away from, its mean.
+
+    | mode | result |
+    |---|---|
+    | `layer` | $g + \lambda (\bar g - g)$ (R.3) |
+    | `layer_literal` | $g + \lambda (g - \bar g)$ (R.4), which amplifies |
+    | `centralize` | $g - \bar g$ (R.5) |
+    | `centralize_channel` | $g$ minus its mean over dims 1.., for rank above 1 (R.6) |
+
+    A mean over a single element would make the last two remove the whole gradient; such
+    tensors (and empty ones) are returned as they are.
+
+    Args:
+        grad: The gradient, any shape.
+        diffusion: λ; for the last two modes 1 (full) or 0 (nothing) [1].
+        mode: One of `LAYER_MODES`.
+
+    Returns:
+        A new tensor of the shape and dtype of `grad`, or `grad` itself if nothing is to be done.
+
+    References:
+        [Ray] B.1 (layer-based diffusion); Yong et al. (2020) for `centralize_channel`.
+    """
+    if diffusion == 0 or not _has_deviation(grad, mode):
+        return grad
+    work = grad.float() if _is_half(grad) else grad
+    if mode == "centralize_channel":
+        mean = work.mean(dim=tuple(range(1, work.dim())), keepdim=True)
+    else:
+        mean = work.mean()
+    if mode == "layer":
+        work = (mean - work).mul_(diffusion).add_(work)
+    elif mode == "layer_literal":
+        work = (work - mean).mul_(diffusion).add_(work)
+    else:
+        work = work - mean
+    return work.to(grad.dtype)
+
+
+def _has_deviation(grad: Tensor, mode: str) -> bool:
+    """Whether the mean is over more than one element, so that something is left beside it."""
+    if mode == "centralize_channel":
+        return grad.dim() > 1 and grad.numel() > grad.shape[0]
+    return grad.numel() > 1
+
+
+def _is_half(tensor: Tensor) -> bool:
+    return tensor.dtype in (torch.float16, torch.bfloat16)
+
+
+def _flatten(grads: Sequence[Tensor]) -> tuple[list[int], list[Tensor]]:
+    """Return the places of the non-empty gradients and their elements in logical order."""
+    kept = [k for k, grad in enumerate(grads) if grad.numel() > 0]
+    work = (grads[k].float() if _is_half(grads[k]) else grads[k] for k in kept)
+    return kept, [grad.reshape(-1) for grad in work]
+
+
+def _neighbours(flats: Sequence[Tensor], boundary: str) -> list[tuple[Tensor, Tensor]]:
+    """Return what lies left and right of each tensor in the chain, as one-element tensors."""
+    firsts, lasts = [flat[:1] for flat in flats], [flat[-1:] for flat in flats]
+    if boundary == "neumann":
+        before, after = firsts[:1], lasts[-1:]
+    elif boundary == "periodic":
+        before, after = lasts[-1:], firsts[:1]
+    else:
+        before = [torch.zeros_like(first) for first in firsts[:1]]
+        after = [torch.zeros_like(last) for last in lasts[-1:]]
+    return [
+        (_crossing(left, flat), _crossing(right, flat))
+        for left, flat, right in zip(before + lasts[:-1], flats, firsts[1:] + after, strict=True)
+    ]
+
+
+def _crossing(value: Tensor, tensor: Tensor) -> Tensor:
+    """Return a border value in the dtype and on the device of the tensor it crosses into."""
+    if value.dtype == tensor.dtype and value.device == tensor.device:
+        return value
+    if value.is_complex() and not tensor.is_complex():
+        value = value.real
+    return value.to(device=tensor.device, dtype=tensor.dtype)
+
+
+def _as(flat: Tensor, grad: Tensor) -> Tensor:
+    """Return flat elements in the shape and dtype of the gradient they belong to."""
+    shaped = flat.view(grad.shape)
+    return shaped if shaped.dtype == grad.dtype else shaped.to(grad.dtype)

@@ -1,0 +1,82 @@
+"""One self-contained HTML page from the results of a study."""
+
+import json
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import heatgrad
+from heatgrad.core.errors import StoreError
+from heatgrad.report.pictures import noise_pictures
+from heatgrad.report.sections import summary, task_sections
+from heatgrad.study import METRICS, Results
+from heatgrad.study.verdict import show_value
+
+__all__ = ["write_report"]
+
+# What each verdict means, for the page's key.
+KEY = {
+    "HELPS": "beats the baseline, and every control, by more than the margin",
+    "HELPS-NOT-BECAUSE": "beats the baseline, but a control does as well: not the smoothing",
+    "HURTS": "falls behind the baseline by more than the margin",
+    "CEILING": "the baseline is already within the margin of the best that is possible",
+    "TRIVIAL": "differs from the baseline, but by less than the margin",
+    "EQUIVALENT": "any difference is shown to be smaller than the margin",
+    "INCONCLUSIVE": "these runs do not settle it",
+    "NO VERDICT": "fewer than 8 matched runs",
+}
+
+
+def write_report(results: Results, path: str | Path) -> None:
+    """Write the page of a study: verdicts first, then figures, data, spec and hardware.
+
+    The file holds everything it shows and asks nothing of a network. An older page at the same
+    place is replaced.
+
+    Args:
+        results: From `run_study` or `Results.load`.
+        path: The HTML file to write.
+
+    Raises:
+        StoreError: If there is no record yet, or the file cannot be written.
+    """
+    if not results.records:
+        raise StoreError(
+            f"study '{results.study.name}' has no finished trial to report; "
+            f"run it with 'heatgrad study run'"
+        )
+    study, verdicts = results.study, results.verdicts()
+    metric = METRICS[study.metric]
+    loader = PackageLoader("heatgrad.report", "templates")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template("page.html").render(
+        title=study.title or study.name,
+        study=study,
+        summary=summary(results, verdicts),
+        sections=task_sections(results, verdicts),
+        noise=noise_pictures(results),
+        num_stored=len(results.records),
+        num_planned=results.num_planned,
+        num_diverged=sum(r.status == "diverged" for r in results.records),
+        metric=metric.label,
+        margin=show_value(study.margin, metric, signed=True).lstrip("+"),
+        unit="points" if metric.percent else "",
+        key=KEY,
+        spec=json.dumps(study.model_dump(mode="json"), indent=2, ensure_ascii=False),
+        environments=_environments(results),
+        hours=sum(r.seconds for r in results.records) / 3600,
+        version=heatgrad.__version__,
+    )
+    try:
+        Path(path).write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write the page '{path}': {error.strerror}") from error
+
+
+def _environments(results: Results) -> list[dict[str, str]]:
+    """Return the distinct machines and versions of the records, with their number of trials."""
+    counts: dict[str, int] = {}
+    for record in results.records:
+        text = json.dumps(record.environment, sort_keys=True)
+        counts[text] = counts.get(text, 0) + 1
+    return [{**json.loads(text), "trials": str(count)} for text, count in counts.items()]

@@ -1,0 +1,226 @@
+"""The figures of a study's page, drawn from its records."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from heatgrad.core.errors import HeatgradError
+from heatgrad.data import TASKS
+from heatgrad.report.curves import plot_curves
+from heatgrad.report.datasets import plot_dataset
+from heatgrad.report.finals import plot_finals
+from heatgrad.report.noise import plot_against_noise
+from heatgrad.report.style import ArmStyle, arm_styles, figure, to_svg
+from heatgrad.study import METRICS, Results
+from heatgrad.study.results import final_value
+from heatgrad.study.trial import Trial, load_data
+
+__all__ = [
+    "LegendEntry",
+    "Picture",
+    "ceilings_of",
+    "curves_picture",
+    "data_picture",
+    "finals_picture",
+    "labels_are_noisy",
+    "noise_pictures",
+]
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """A line of a legend.
+
+    Attributes:
+        name: Name of the arm.
+        color: Its colour.
+        line: Its line, as CSS calls it: `"solid"`, `"dashed"` or `"dotted"`.
+    """
+
+    name: str
+    color: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page: panels that the page sets side by side where there is room.
+
+    Attributes:
+        svgs: The drawn `<svg>` of each panel.
+        caption: What is seen, with n.
+        legend: Names and looks of the arms; empty where the panels name them.
+    """
+
+    svgs: tuple[str, ...]
+    caption: str
+    legend: tuple[LegendEntry, ...] = ()
+
+
+def curves_picture(results: Results, task: str, name: str) -> Picture:
+    """Return the training curves on a task; `name` is unique in the page."""
+    panels = [
+        ("train_loss", "training loss [loss]", {"log": True}),
+        ("test_accuracy", "test accuracy [%]", {"percent": True}),
+        ("grad_norm", "gradient norm [loss/param]", {"log": True}),
+        ("diffusion_ratio", "diffused / plain gradient norm", {}),
+    ]
+    styles, ceilings = arm_styles(results.study), ceilings_of(results, task)
+    arms = _arms(results, task)
+    svgs = []
+    for quantity, label, how in panels:
+        curves = {
+            arm: [record.curves[quantity] for record in results.select(task, arm)] for arm in arms
+        }
+        with figure(4.5, 2.6) as fig:
+            ax = fig.subplots()
+            plot_curves(ax, curves, styles, label=label, ceiling=ceilings.get(quantity), **how)
+            title = f"{label.partition(' [')[0].capitalize()} on {task}"
+            svgs.append(to_svg(fig, name=f"{name}-{quantity}", title=title))
+    caption = (
+        f"Line: median over runs; band: quartiles; {_count(results, [task], arms)}. Arms that "
+        f"coincide hide each other; the table has the differences.{_line_key(styles, arms)}"
+    )
+    return Picture(tuple(svgs), caption, _legend(styles, arms))
+
+
+def finals_picture(results: Results, task: str, name: str) -> Picture:
+    """Return the final accuracies on a task, on clean labels too where labels are noisy."""
+    styles, ceilings = arm_styles(results.study), ceilings_of(results, task)
+    arms = _arms(results, task)
+    shown = ["test_accuracy"]
+    if labels_are_noisy(results, task):
+        shown.append("test_accuracy_clean")
+    svgs = []
+    for quantity in shown:
+        values = {
+            arm: [final_value(r, quantity) for r in results.select(task, arm)] for arm in arms
+        }
+        label = METRICS[quantity].label
+        with figure(4.5, 0.8 + 0.25 * len(arms)) as fig:
+            plot_finals(
+                fig.subplots(),
+                values,
+                styles,
+                label=f"{label} [%]",
+                percent=True,
+                ceiling=ceilings.get(quantity),
+            )
+            title = f"Final {label} on {task}"
+            svgs.append(to_svg(fig, name=f"{name}-{quantity}", title=title))
+    caption = f"{_count(results, [task], arms)}."
+    return Picture(tuple(svgs), caption)
+
+
+def data_picture(trial: Trial, name: str) -> Picture | None:
+    """Return a picture of a trial's data, or None if they cannot be loaded here and now.
+
+    Only our own tasks are loaded: a store may come from anyone, and an import path in it is
+    not code that the reader chose to run.
+    """
+    if trial.task.kind not in TASKS:
+        return None
+    try:
+        dataset = load_data(trial)
+    except HeatgradError:
+        return None
+    is_images = len(dataset.input_shape) == 3
+    with figure(4.6, 2.3 if is_images else 3.6) as fig:
+        plot_dataset(fig.subplots(), dataset)
+        svg = to_svg(fig, name=name, title=f"Training data of {trial.task_name}")
+    what = (
+        "The first training images of block 0."
+        if is_images
+        else "Training points of block 0, coloured by the label the learner sees."
+    )
+    return Picture((svg,), what)
+
+
+def noise_pictures(results: Results) -> list[Picture]:
+    """Return the figures against label noise, for tasks that differ in nothing else."""
+    groups: dict[str, dict[float, str]] = {}
+    for name, task in results.study.tasks.items():
+        rate = task.options.get("label_noise")
+        if rate is not None and _arms(results, name):
+            same = task.model_dump(mode="json")
+            same["options"] = {k: v for k, v in task.options.items() if k != "label_noise"}
+            groups.setdefault(str(same), {})[float(rate)] = name
+    groups = {same: by_rate for same, by_rate in groups.items() if len(by_rate) > 1}
+    return [
+        _noise_picture(results, by_rate, f"noise-{number}")
+        for number, by_rate in enumerate(groups.values())
+    ]
+
+
+def ceilings_of(results: Results, task: str) -> dict[str, float]:
+    """Return the median ceiling over blocks, by metric; empty where it is not known."""
+    known = [r.ceiling for r in results.records if r.task == task and r.ceiling is not None]
+    if not known:
+        return {}
+    return {name: statistics.median(c[name] for c in known) for name in known[0]}
+
+
+def labels_are_noisy(results: Results, task: str) -> bool:
+    """Return whether accuracy on clean labels differs from that on the labels as scored."""
+    return any(
+        r.curves["test_accuracy"] != r.curves["test_accuracy_clean"]
+        for r in results.records
+        if r.task == task
+    )
+
+
+def _noise_picture(results: Results, by_rate: Mapping[float, str], name: str) -> Picture:
+    panels = [
+        ("test_accuracy", "test accuracy, noisy labels [%]", {"percent": True}),
+        ("test_accuracy_clean", "test accuracy, clean labels [%]", {"percent": True}),
+        ("train_loss", "final training loss [loss]", {"log": True}),
+    ]
+    styles = arm_styles(results.study)
+    arms = [
+        arm
+        for arm in results.study.arms
+        if any(results.select(task, arm) for task in by_rate.values())
+    ]
+    svgs = []
+    for quantity, label, how in panels:
+        values = {
+            arm: {
+                rate: list(results.values(task, arm, quantity).values())
+                for rate, task in by_rate.items()
+            }
+            for arm in arms
+        }
+        ceilings = {rate: ceilings_of(results, task) for rate, task in by_rate.items()}
+        ceiling = {rate: known[quantity] for rate, known in ceilings.items() if quantity in known}
+        with figure(3.4, 2.9) as fig:
+            plot_against_noise(fig.subplots(), values, styles, label=label, ceiling=ceiling, **how)
+            title = f"{label.partition(' [')[0].capitalize()} against label noise"
+            svgs.append(to_svg(fig, name=f"{name}-{quantity}", title=title))
+    caption = (
+        f"Final values: median and quartiles over runs, arms set side by side; "
+        f"{_count(results, list(by_rate.values()), arms)} for each rate."
+        f"{_line_key(styles, arms)} Grey dots: the ceiling."
+    )
+    return Picture(tuple(svgs), caption, _legend(styles, arms))
+
+
+def _arms(results: Results, task: str) -> list[str]:
+    """Return the arms with at least one record on a task, in the study's order."""
+    return [arm for arm in results.study.arms if results.select(task, arm)]
+
+
+def _count(results: Results, tasks: Sequence[str], arms: Sequence[str]) -> str:
+    counts = sorted({len(results.select(task, arm)) for task in tasks for arm in arms})
+    return f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
+
+
+def _legend(styles: Mapping[str, ArmStyle], arms: Sequence[str]) -> tuple[LegendEntry, ...]:
+    css = {"-": "solid", "--": "dashed", ":": "dotted"}
+    return tuple(LegendEntry(arm, styles[arm].color, css[styles[arm].linestyle]) for arm in arms)
+
+
+def _line_key(styles: Mapping[str, ArmStyle], arms: Sequence[str]) -> str:
+    """Return what the lines that are not solid mean, of those that are there."""
+    used = {styles[arm].linestyle for arm in arms}
+    words = {"--": " Controls are dashed.", ":": " Exploratory arms are dotted."}
+    return "".join(sentence for line, sentence in words.items() if line in used)

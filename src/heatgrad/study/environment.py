@@ -1,0 +1,53 @@
+"""What a trial ran on: versions, hardware, commit."""
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import heatgrad
+
+__all__ = ["describe_environment"]
+
+
+@cache
+def describe_environment() -> dict[str, Any]:
+    """Return versions, processor and commit as plain values."""
+    return {
+        "heatgrad": heatgrad.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "numpy": version("numpy"),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "threads": 1,
+    }
+
+
+def _commit() -> str | None:
+    """Return the commit of a source checkout, or None for an installed package."""
+    here = Path(__file__).resolve().parent
+    try:
+        top = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "--show-toplevel", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout.split("\n")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    is_source = Path(top[0], "src", "heatgrad").resolve() == here.parent
+    return top[1] if is_source else None
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,105 @@
+"""How long a study would take, from a few measured steps."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from heatgrad.core.lookup import lookup
+from heatgrad.study.run import workload
+from heatgrad.study.spec import StudySpec
+from heatgrad.study.store import STORE_FILE, Store
+from heatgrad.study.trial import Trial, load_data, make_model, plan
+from heatgrad.training import LOSSES, steps_per_epoch
+
+__all__ = ["Estimate", "TaskEstimate", "estimate"]
+
+_SECONDS_MEASURED = 0.5
+
+
+@dataclass(frozen=True)
+class TaskEstimate:
+    """The size of one task's part of a study.
+
+    Attributes:
+        task: Name of the task.
+        trials: Its trials.
+        steps: Optimizer steps of one trial.
+        seconds: Estimated time of one trial on one thread [s].
+    """
+
+    task: str
+    trials: int
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The size of a study.
+
+    Attributes:
+        tasks: One entry per task.
+        num_trials: All trials.
+        num_stored: Those already stored.
+        steps: Optimizer steps still to do.
+        hours: Estimated time for them [h].
+    """
+
+    tasks: tuple[TaskEstimate, ...]
+    num_trials: int
+    num_stored: int
+    steps: int
+    hours: float
+
+
+def estimate(study: StudySpec, folder: Path, *, workers: int) -> Estimate:
+    """Return what is left to do of a study and how long it may take; nothing is written.
+
+    Steps of plain SGD are timed for half a second per task, on one thread; evaluation and the
+    cost of other optimizers are not counted.
+    """
+    stored = set()
+    if (folder / STORE_FILE).exists():
+        store = Store.open(folder)
+        stored = store.keys()
+        store.close()
+    work = workload(study, stored)
+    trials = plan(study)
+    rows = {}
+    for name in study.tasks:
+        mine = [trial for trial in trials if trial.task_name == name]
+        steps, seconds = _measure(mine[0])
+        rows[name] = TaskEstimate(name, len(mine), steps, steps * seconds)
+    return Estimate(
+        tasks=tuple(rows.values()),
+        num_trials=work.num_trials,
+        num_stored=work.num_stored,
+        steps=sum(rows[trial.task_name].steps for trial in work.todo),
+        hours=sum(rows[t.task_name].seconds for t in work.todo) / max(1, workers) / 3600,
+    )
+
+
+def _measure(trial: Trial) -> tuple[int, float]:
+    """Return the steps of a trial and the seconds of one step."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        dataset = load_data(trial)
+        model = make_model(trial, dataset)
+        loss = lookup(trial.loss, LOSSES, "loss")
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+        x, y = dataset.x_train[: trial.batch_size], dataset.y_train[: trial.batch_size]
+        count, started = -2, 0.0  # two steps to warm up
+        while count < 1 or time.perf_counter() - started < _SECONDS_MEASURED:
+            if count == 0:
+                started = time.perf_counter()
+            optimizer.zero_grad()
+            loss(model(x), y).backward()
+            optimizer.step()
+            count += 1
+        seconds = (time.perf_counter() - started) / count
+    finally:
+        torch.set_num_threads(threads)
+    return trial.epochs * steps_per_epoch(len(dataset.y_train), trial.batch_size), seconds

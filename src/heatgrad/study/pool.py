@@ -1,0 +1,165 @@
+"""A pool of worker processes that run trials and store them."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for_handles
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from heatgrad.core.errors import HeatgradError, RunError
+from heatgrad.study.store import Store
+from heatgrad.study.trial import Trial, run_trial
+
+__all__ = ["Progress", "run_trials"]
+
+Progress = Callable[[int, Trial | None], None]
+
+_epochs_done: Any = None
+_store: Store | None = None
+_environment: dict[str, Any] = {}
+
+
+def run_trials(
+    trials: Sequence[Trial],
+    *,
+    folder: Path,
+    environment: dict[str, Any],
+    workers: int,
+    on_progress: Progress,
+    poll_seconds: float = 0.5,
+) -> None:
+    """Run trials on `workers` processes of one thread; each stores its own result.
+
+    Args:
+        trials: What is to be done; order is kept when work is handed out.
+        folder: Folder of the store, already made.
+        environment: Stored with every record.
+        workers: Number of processes; 0 runs in this one.
+        on_progress: Called with the number of epochs done so far, over all trials, and with
+            the trial that has just been stored, or None.
+        poll_seconds: How often progress is looked at [s].
+
+    Raises:
+        RunError: If a worker was killed from outside.
+        HeatgradError: If a trial's spec or data cannot be used.
+    """
+    if workers == 0:
+        _run_here(trials, folder, environment, on_progress)
+        return
+    context = multiprocessing.get_context("spawn")
+    epochs_done = context.RawArray("i", len(trials))
+    executor = ProcessPoolExecutor(
+        workers,
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(epochs_done, folder, environment),
+    )
+    is_done = False
+    try:
+        # A few more than workers: enough to keep them busy, few enough to stop quickly.
+        waiting = iter(enumerate(trials))
+        running = _submit(executor, waiting, 2 * workers)
+        while running:
+            finished, _ = wait(running, timeout=poll_seconds, return_when=FIRST_COMPLETED)
+            for future in finished:
+                trial = running.pop(future)
+                future.result()
+                running |= _submit(executor, waiting, 1)
+                on_progress(sum(epochs_done), trial)
+            on_progress(sum(epochs_done), None)
+        is_done = True
+    except BrokenProcessPool as error:
+        raise RunError(
+            "a worker process ended unexpectedly (killed, or out of memory; in a script of your "
+            "own, call run_study under 'if __name__ == \"__main__\":'); finished trials are "
+            "stored, the same command resumes"
+        ) from error
+    finally:
+        _stop(executor, is_done)
+
+
+def _submit(
+    executor: ProcessPoolExecutor, waiting: Iterator[tuple[int, Trial]], count: int
+) -> dict[Future[None], Trial]:
+    taken = [item for _, item in zip(range(count), waiting, strict=False)]
+    return {executor.submit(_work, index, trial): trial for index, trial in taken}
+
+
+def _stop(executor: ProcessPoolExecutor, is_done: bool) -> None:
+    """End the workers: idle ones in peace, busy ones now, so that they store nothing more."""
+    if is_done:
+        executor.shutdown()
+        return
+    processes = list((executor._processes or {}).values())
+    executor.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join()
+
+
+def _run_here(
+    trials: Sequence[Trial], folder: Path, environment: dict[str, Any], on_progress: Progress
+) -> None:
+    global _epochs_done, _store, _environment
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    _epochs_done, _store, _environment = [0] * len(trials), Store.attach(folder), environment
+    try:
+        for index, trial in enumerate(trials):
+            _work(index, trial)
+            on_progress(sum(_epochs_done), trial)
+    finally:
+        torch.set_num_threads(threads)
+        _store.close()
+
+
+def _start_worker(epochs_done: Any, folder: Path, environment: dict[str, Any]) -> None:
+    global _epochs_done, _store, _environment
+    # Ctrl-C reaches the whole group; the parent decides what happens.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _epochs_done, _store, _environment = epochs_done, Store.attach(folder), environment
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for_handles([parent.sentinel])
+        os._exit(1)
+
+
+def _work(index: int, trial: Trial) -> None:
+    assert _store is not None
+
+    def count(record: Any) -> None:
+        _epochs_done[index] += 1
+
+    started = time.perf_counter()
+    try:
+        result = run_trial(trial, on_epoch=count)
+    except HeatgradError:
+        raise
+    except Exception as error:
+        # A part of the user's own failed: say where, and keep the traceback for them.
+        log = _store.folder / f"failed-{trial.key[:12]}.txt"
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        raise RunError(
+            f"{trial.arm_name} on {trial.task_name}, block {trial.block}, failed: "
+            f"{type(error).__name__}: {error}; the traceback is in '{log}'; finished trials are "
+            f"stored, the same command resumes"
+        ) from None
+    seconds = time.perf_counter() - started
+    # A diverged trial stops early; its place in the progress bar is filled all the same.
+    _store.add(trial, result, environment=_environment, seconds=seconds)
+    _epochs_done[index] = trial.epochs

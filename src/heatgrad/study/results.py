@@ -1,0 +1,173 @@
+"""The results of a study: its records, its table, its verdicts."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from heatgrad.study.spec import METRICS, StudySpec
+from heatgrad.study.store import Record, Store
+from heatgrad.study.trial import CURVES, plan
+from heatgrad.study.verdict import Question, Verdict, judge
+
+__all__ = ["Results", "final_value"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that figures, tables and verdicts are made from.
+
+    Attributes:
+        study: The specification.
+        records: The stored trials of its plan, by task and arm in the study's order, by block.
+        num_planned: Number of trials of the whole study.
+    """
+
+    study: StudySpec
+    records: tuple[Record, ...]
+    num_planned: int
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Results":
+        """Return the results stored in a folder.
+
+        Raises:
+            StoreError: If there is no store that can be read.
+        """
+        store = Store.open(Path(folder))
+        try:
+            study = store.study
+            planned = {trial.key: place for place, trial in enumerate(plan(study))}
+            tasks, arms = list(study.tasks), list(study.arms)
+            records = [record for record in store.records() if record.key in planned]
+        finally:
+            store.close()
+        records.sort(key=lambda r: (tasks.index(r.task), arms.index(r.arm), r.block))
+        return cls(study, tuple(records), len(planned))
+
+    @property
+    def num_missing(self) -> int:
+        """Number of planned trials that are not stored yet."""
+        return self.num_planned - len(self.records)
+
+    def select(self, task: str, arm: str) -> list[Record]:
+        """Return the records of one arm on one task, by block."""
+        return [r for r in self.records if r.task == task and r.arm == arm]
+
+    def values(self, task: str, arm: str, metric: str | None = None) -> dict[int, float]:
+        """Return the final value of a metric by block; a diverged run has the worst value."""
+        name = metric or self.study.metric
+        return {record.block: final_value(record, name) for record in self.select(task, arm)}
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row per task and arm: number of runs, medians and quartiles, cost.
+
+        Values are those after the last epoch. `seconds` is the median training time of a run.
+        """
+        rows = []
+        for task in self.study.tasks:
+            for arm in self.study.arms:
+                records = self.select(task, arm)
+                if not records:
+                    continue
+                row: dict[str, Any] = {
+                    "task": task,
+                    "arm": arm,
+                    "n": len(records),
+                    "diverged": sum(r.status == "diverged" for r in records),
+                }
+                for metric in METRICS:
+                    values = [final_value(r, metric) for r in records]
+                    quartiles = np.percentile(values, [25, 50, 75])
+                    row[metric] = float(quartiles[1])
+                    row[f"{metric}_q1"] = float(quartiles[0])
+                    row[f"{metric}_q3"] = float(quartiles[2])
+                    row[f"{metric}_min"] = min(values)
+                    row[f"{metric}_max"] = max(values)
+                row["seconds"] = float(np.median([_training_seconds(r) for r in records]))
+                rows.append(row)
+        return rows
+
+    def verdicts(self) -> list[Verdict]:
+        """Return the verdict on every arm but the baseline, task by task.
+
+        Only blocks that the arm, its baseline and its controls have all finished are used.
+        """
+        verdicts = []
+        for task in self.study.tasks:
+            for arm in self.study.arms:
+                question = self._question(task, arm)
+                if question is not None:
+                    verdicts.append(judge(question))
+        return verdicts
+
+    def export_csv(self, path: str | Path) -> int:
+        """Write one line per trial and epoch; return the number of lines.
+
+        Args:
+            path: The file to write; it must not exist.
+
+        Raises:
+            FileExistsError: If the file is there already.
+        """
+        columns = ("task", "arm", "block", "seed", "status", "epoch", *CURVES)
+        count = 0
+        with open(path, "x", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            for r in self.records:
+                for epoch in range(len(r.curves["lr"])):
+                    values = [r.curves[name][epoch] for name in CURVES]
+                    head = (r.task, r.arm, r.block, r.spec["seed"], r.status, epoch + 1)
+                    writer.writerow([*head, *("" if v is None else v for v in values)])
+                    count += 1
+        return count
+
+    def _question(self, task: str, arm: str) -> Question | None:
+        study = self.study
+        if arm == study.baseline:
+            return None
+        controls = study.controls_of(arm)
+        by_arm = {name: self.values(task, name) for name in (arm, study.baseline, *controls)}
+        blocks = sorted(set.intersection(*(set(values) for values in by_arm.values())))
+        if not blocks:
+            return None
+        spec = study.arms[arm]
+        records = [r for r in self.select(task, arm) if r.block in blocks]
+        return Question(
+            task=task,
+            arm=arm,
+            baseline=study.baseline,
+            role=study.role_of(arm),
+            metric=study.metric,
+            margin=study.margin,
+            values=tuple(by_arm[arm][b] for b in blocks),
+            baseline_values=tuple(by_arm[study.baseline][b] for b in blocks),
+            controls={name: tuple(by_arm[name][b] for b in blocks) for name in controls},
+            needs_control="diffusion" in spec.options and spec.control_of is None,
+            ceiling=_ceilings(records, study.metric),
+            diverged=sum(r.status == "diverged" for r in records),
+        )
+
+
+def final_value(record: Record, metric: str) -> float:
+    """Return a metric after the last epoch, or its worst value if the run diverged.
+
+    A finite value that is worse still is ranked with the diverged ones.
+    """
+    value, scale = record.curves[metric][-1], METRICS[metric]
+    if record.status == "diverged" or value is None:
+        return scale.worst
+    return scale.sign * max(scale.sign * value, scale.sign * scale.worst)
+
+
+def _ceilings(records: list[Record], metric: str) -> tuple[float, ...] | None:
+    values = [record.ceiling.get(metric) if record.ceiling else None for record in records]
+    known = tuple(value for value in values if value is not None)
+    return known if len(known) == len(values) else None
+
+
+def _training_seconds(record: Record) -> float:
+    return sum(value or 0.0 for value in record.curves["seconds"])

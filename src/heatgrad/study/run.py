@@ -1,0 +1,166 @@
+"""Load, check, run and resume studies."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from heatgrad.core.errors import SpecError
+from heatgrad.core.lookup import lookup, nearest
+from heatgrad.data import TASKS
+from heatgrad.models import MODELS
+from heatgrad.study.components import build, find
+from heatgrad.study.environment import describe_environment
+from heatgrad.study.pool import Progress, run_trials
+from heatgrad.study.presets import PRESETS
+from heatgrad.study.results import Results
+from heatgrad.study.spec import StudySpec
+from heatgrad.study.store import Store
+from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, plan
+from heatgrad.training import LOSSES, SCHEDULES
+
+__all__ = ["Workload", "default_workers", "load_study", "run_study", "workload"]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a run has to do, and what is done.
+
+    Attributes:
+        num_trials: Trials of the whole study.
+        num_stored: Trials already in the store.
+        epochs: Epochs still to be trained.
+        todo: The trials still to be run.
+    """
+
+    num_trials: int
+    num_stored: int
+    epochs: int
+    todo: tuple[Trial, ...]
+
+
+def load_study(source: str | Path | Mapping[str, Any]) -> StudySpec:
+    """Return a study, its names and options checked.
+
+    Args:
+        source: The name of a preset, the path of a TOML file, or the values of one.
+
+    Raises:
+        SpecError: If there is no such preset or file, or something in it cannot be used; the
+            message names the key and the nearest valid name.
+
+    Example:
+        >>> load_study("demo").baseline
+        'SGD'
+    """
+    if isinstance(source, Mapping):
+        study = StudySpec.from_dict(dict(source))
+    elif str(source) in PRESETS:
+        study = StudySpec.from_toml(PRESETS[str(source)])
+    elif Path(source).suffix == ".toml" or Path(source).exists():
+        study = StudySpec.from_toml(Path(source))
+    else:
+        raise SpecError(f"no preset and no spec file '{source}'; {nearest(str(source), PRESETS)}")
+    _check_names(study)
+    return study
+
+
+def workload(study: StudySpec, stored: set[str]) -> Workload:
+    """Return what is left to do of a study, given the keys that are stored."""
+    trials = plan(study)
+    todo = tuple(trial for trial in trials if trial.key not in stored)
+    return Workload(
+        num_trials=len(trials),
+        num_stored=len(trials) - len(todo),
+        epochs=sum(trial.epochs for trial in todo),
+        todo=todo,
+    )
+
+
+def run_study(
+    study: StudySpec | str | Path | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    on_progress: Progress = lambda epochs, trial: None,
+) -> Results:
+    """Run what is left of a study and return its results.
+
+    Every finished trial is stored at once; the same call resumes after any interruption and
+    gives the same results, bit for bit but for times. In a script of your own, call it under
+    `if __name__ == "__main__":`, since workers are started as new processes.
+
+    Args:
+        study: A study, or what `load_study` takes.
+        out: Folder of the results, made if needed; default `runs/<name>`.
+        workers: Number of processes, one thread each; default one per core; 0 runs here.
+        on_progress: Called with the number of epochs done in this call, and with each trial
+            as it is stored.
+
+    Raises:
+        SpecError: If the study cannot be used.
+        DataError: If data are missing or damaged.
+        StoreError: If the folder cannot be used.
+    """
+    if not isinstance(study, StudySpec):
+        study = load_study(study)
+    folder = Path(out) if out is not None else Path("runs") / study.name
+    check_study(study)
+    store = Store.create(folder, study)
+    try:
+        todo = workload(study, store.keys()).todo
+        if todo:
+            count = default_workers() if workers is None else workers
+            run_trials(
+                todo,
+                folder=folder,
+                environment=describe_environment(),
+                workers=min(count, len(todo)),
+                on_progress=on_progress,
+            )
+    finally:
+        store.close()
+    return Results.load(folder)
+
+
+def check_study(study: StudySpec) -> None:
+    """Build every part of a study once, so that what cannot work is said before the run.
+
+    Raises:
+        SpecError: If an option is refused.
+        DataError: If data are missing or damaged.
+    """
+    _check_names(study)
+    seen = set()
+    for trial in plan(study):
+        part = (trial.task_name, str(trial.model))
+        if part not in seen:
+            seen.add(part)
+            make_model(trial, load_data(trial))
+
+
+def default_workers() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _check_names(study: StudySpec) -> None:
+    lookup(study.loss, LOSSES, "loss")
+    tasks, arms = set(), set()
+    for trial in plan(study):
+        if trial.task_name not in tasks:
+            tasks.add(trial.task_name)
+            where = f"tasks.{trial.task_name}"
+            build(find(trial.task, TASKS, "task", where), where, **trial.task.options)
+            find(trial.model, MODELS, "model", f"{where}: model")
+        if trial.arm_name not in arms:
+            arms.add(trial.arm_name)
+            optimizer = make_optimizer(trial, [torch.nn.Parameter(torch.zeros(2))])
+            schedule = find(trial.schedule, SCHEDULES, "schedule", "schedule")
+            options = trial.schedule.options
+            build(schedule, "schedule", optimizer, trial.epochs, **options)

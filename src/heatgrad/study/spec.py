@@ -1,0 +1,233 @@
+"""The specification of a study, as it is read from TOML."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from heatgrad.core.errors import SpecError
+from heatgrad.core.lookup import nearest
+from heatgrad.core.spec import Spec, digest, parse, read_toml
+from heatgrad.study.components import Component
+
+__all__ = ["METRICS", "ArmSpec", "Metric", "ModelSpec", "ScheduleSpec", "StudySpec", "TaskSpec"]
+
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class Metric(Spec):
+    """What a study compares its arms by.
+
+    Attributes:
+        label: Words for an axis.
+        higher_is_better: The direction of improvement.
+        worst: The value a diverged run is ranked at.
+        percent: Whether it is shown in percent.
+    """
+
+    label: str
+    higher_is_better: bool
+    worst: float
+    percent: bool
+
+    @property
+    def sign(self) -> float:
+        """1 if higher is better, else -1: times it, a positive difference is a gain."""
+        return 1.0 if self.higher_is_better else -1.0
+
+
+# A diverged run's loss is ranked at a number larger than any that is met, so that differences
+# stay finite and can be ordered.
+METRICS: dict[str, Metric] = {
+    "test_accuracy": Metric(
+        label="test accuracy (labels as scored)", higher_is_better=True, worst=0.0, percent=True
+    ),
+    "test_accuracy_clean": Metric(
+        label="test accuracy (clean labels)", higher_is_better=True, worst=0.0, percent=True
+    ),
+    "test_loss": Metric(label="test loss", higher_is_better=False, worst=1e6, percent=False),
+    "train_loss": Metric(label="training loss", higher_is_better=False, worst=1e6, percent=False),
+}
+
+
+class ModelSpec(Component):
+    """The network: a name of `heatgrad.models.MODELS` or an import path, and its options."""
+
+
+class ScheduleSpec(Component):
+    """The learning-rate schedule, stepped once an epoch."""
+
+    kind: str = "constant"
+
+
+class TaskSpec(Component):
+    """Data, with what this task does differently from the rest of the study.
+
+    Attributes:
+        kind: A name of `heatgrad.data.TASKS` or an import path; further keys are its options.
+        note: A sentence for the report: what was chosen, and why.
+        model: Network for this task.
+        seeds: Number of matched blocks for this task.
+        epochs: Passes over its training part.
+        batch_size: Examples a step.
+        lr: Learning rate of every arm that has none of its own.
+    """
+
+    note: str = ""
+    model: ModelSpec | None = None
+    seeds: Positive | None = None
+    epochs: Positive | None = None
+    batch_size: Positive | None = None
+    lr: Rate | None = None
+
+
+class ArmSpec(Component):
+    """An optimizer under study.
+
+    Attributes:
+        kind: A name of `heatgrad.optim.OPTIMIZERS` or an import path; further keys are its
+            options. Without `lr` it takes the task's, else the study's.
+        control_of: The arm that this one is a control of.
+    """
+
+    control_of: str | None = None
+
+
+class StudySpec(Spec):
+    """A matched comparison of optimizers: every arm on every task, seed by seed.
+
+    Attributes:
+        name: Short name; the default output folder is `runs/<name>`.
+        title: One line for the report.
+        question: The question in plain words.
+        notes: Sentences for the report: what the source left open and what was chosen.
+        entropy: Seed of all seeds; another value draws other blocks.
+        seeds: Number of matched blocks.
+        epochs: Passes over the training part.
+        batch_size: Examples a step.
+        lr: Learning rate of arms and tasks that have none of their own.
+        loss: A name of `heatgrad.training.LOSSES`.
+        metric: The primary metric, a key of `METRICS`, taken after the last epoch.
+        margin: Smallest difference of the metric that matters (accuracy: a fraction).
+        baseline: The arm the others are compared with.
+        confirmatory: The arms of the confirmatory family; arms that are neither in it nor a
+            control are exploratory.
+        schedule: Learning-rate schedule.
+        model: Network.
+        tasks: Data sets by name.
+        arms: Optimizers by name, in the order they are shown.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    title: str = ""
+    question: str = ""
+    notes: tuple[str, ...] = Field(default=(), strict=False)
+    entropy: Annotated[int, Field(ge=0)] = 0
+    seeds: Positive
+    epochs: Positive
+    batch_size: Positive
+    lr: Rate
+    loss: str = "cross_entropy"
+    metric: Literal["test_accuracy", "test_accuracy_clean", "test_loss", "train_loss"]
+    margin: Rate
+    baseline: str
+    confirmatory: tuple[str, ...] = Field(default=(), strict=False)
+    schedule: ScheduleSpec = ScheduleSpec()
+    model: ModelSpec
+    tasks: Annotated[dict[str, TaskSpec], Field(min_length=1)]
+    arms: Annotated[dict[str, ArmSpec], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_task_per_noise_level(cls, data: Any) -> Any:
+        """Turn a task with a list of label-noise rates into one task per rate."""
+        tasks = data.get("tasks") if isinstance(data, dict) else None
+        if not isinstance(tasks, dict):
+            return data
+        expanded: dict[str, Any] = {}
+        for name, task in tasks.items():
+            rates = task.get("label_noise") if isinstance(task, dict) else None
+            if isinstance(rates, list):
+                if not all(type(rate) in (int, float) for rate in rates):
+                    raise ValueError(f"tasks.{name}.label_noise must hold numbers, got {rates!r}")
+                if not rates:
+                    raise ValueError(f"tasks.{name}.label_noise must hold at least one rate")
+                variants = {f"{name}, noise {rate:g}": float(rate) for rate in rates}
+                if len(variants) < len(rates) or any(title in tasks for title in variants):
+                    raise ValueError(f"tasks.{name}.label_noise gives two tasks of one name")
+                for title, rate in variants.items():
+                    expanded[title] = {**task, "label_noise": rate}
+            else:
+                expanded[name] = task
+        return {**data, "tasks": expanded}
+
+    @model_validator(mode="after")
+    def _arms_exist(self) -> "StudySpec":
+        named = [("baseline", self.baseline), *(("confirmatory", arm) for arm in self.confirmatory)]
+        named += [
+            (f"arms.{name}.control_of", arm.control_of)
+            for name, arm in self.arms.items()
+            if arm.control_of is not None
+        ]
+        for key, arm in named:
+            if arm not in self.arms:
+                raise ValueError(f"{key} names an unknown arm '{arm}'; {nearest(arm, self.arms)}")
+        for name, spec in self.arms.items():
+            if spec.control_of == name:
+                raise ValueError(f"arms.{name}.control_of names the arm itself")
+        if self.baseline in self.confirmatory:
+            raise ValueError(f"the baseline '{self.baseline}' cannot be in its own family")
+        return self
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], *, source: str = "study") -> "StudySpec":
+        """Return the study that plain values describe, or raise SpecError with one line."""
+        return parse(cls, data, source=source)
+
+    @classmethod
+    def from_toml(cls, path: Path) -> "StudySpec":
+        """Return the study in a TOML file, or raise SpecError with one line."""
+        return cls.from_dict(read_toml(path), source=str(path))
+
+    @property
+    def id(self) -> str:
+        """The SHA-256 of everything that decides the results and how they are judged."""
+        deciding = self.model_dump(mode="json", exclude={"title", "question", "notes"})
+        for task in deciding["tasks"].values():
+            del task["note"]
+        return digest(deciding)
+
+    def role_of(self, arm: str) -> str:
+        """Return `"baseline"`, `"control"`, `"confirmatory"` or `"exploratory"`."""
+        if arm == self.baseline:
+            return "baseline"
+        if self.arms[arm].control_of is not None:
+            return "control"
+        return "confirmatory" if arm in self.confirmatory else "exploratory"
+
+    def controls_of(self, arm: str) -> list[str]:
+        """Return the names of an arm's controls."""
+        return [name for name, spec in self.arms.items() if spec.control_of == arm]
+
+    def with_seeds(self, seeds: int) -> "StudySpec":
+        """Return the same study with another number of blocks, for every task.
+
+        Raises:
+            SpecError: If `seeds` is below 1.
+        """
+        if seeds < 1:
+            raise SpecError(f"seeds must be at least 1, got {seeds}")
+        tasks = {name: task.model_copy(update={"seeds": None}) for name, task in self.tasks.items()}
+        return self.model_copy(update={"seeds": seeds, "tasks": tasks})
+
+    def with_tasks(self, names: list[str]) -> "StudySpec":
+        """Return the same study on some of its tasks only.
+
+        Raises:
+            SpecError: If a name is not a task of the study.
+        """
+        for name in names:
+            if name not in self.tasks:
+                raise SpecError(f"unknown task '{name}'; {nearest(name, self.tasks)}")
+        return self.model_copy(update={"tasks": {name: self.tasks[name] for name in names}})

@@ -1,0 +1,304 @@
+"""The store of a study: one SQLite file of finished trials, and their final weights beside it."""
+
+import contextlib
+import json
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from safetensors.torch import save_file
+
+from heatgrad.core.errors import StoreError
+from heatgrad.study.spec import StudySpec
+from heatgrad.study.trial import Trial, TrialResult
+
+__all__ = ["SCHEMA_VERSION", "Record", "Store"]
+
+SCHEMA_VERSION = 1
+STORE_FILE = "store.sqlite"
+
+_metadata = sa.MetaData()
+_meta = sa.Table(
+    "meta",
+    _metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+_trials = sa.Table(
+    "trials",
+    _metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("task", sa.String, nullable=False),
+    sa.Column("arm", sa.String, nullable=False),
+    sa.Column("block", sa.Integer, nullable=False),
+    sa.Column("role", sa.String, nullable=False),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("spec", sa.JSON, nullable=False),
+    sa.Column("curves", sa.JSON, nullable=False),
+    sa.Column("ceiling", sa.JSON),
+    sa.Column("num_parameters", sa.Integer, nullable=False),
+    sa.Column("num_train", sa.Integer, nullable=False),
+    sa.Column("environment", sa.JSON, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("stored_at", sa.String, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished trial as it lies in the store.
+
+    Attributes:
+        key: Hash of the resolved trial.
+        task: Name of the task.
+        arm: Name of the arm.
+        block: Number of the matched block.
+        role: What the block was for.
+        status: `"finished"` or `"diverged"`.
+        spec: The resolved trial.
+        curves: Per-epoch values by name; None where a value was not finite.
+        ceiling: Best possible accuracies by metric name, or None.
+        num_parameters: Size of the network.
+        num_train: Size of the training part.
+        environment: Versions, hardware and commit of the run.
+        seconds: Wall time of the whole trial, evaluation included [s].
+        stored_at: Time of storing, UTC, ISO 8601.
+    """
+
+    key: str
+    task: str
+    arm: str
+    block: int
+    role: str
+    status: str
+    spec: dict[str, Any]
+    curves: dict[str, list[float | None]]
+    ceiling: dict[str, float] | None
+    num_parameters: int
+    num_train: int
+    environment: dict[str, Any]
+    seconds: float
+    stored_at: str
+
+
+class Store:
+    """The records of one study in one folder.
+
+    Made by `Store.create` (for writing) or `Store.open` (for reading); many processes may
+    write to one store at a time, on a local disk.
+    """
+
+    def __init__(self, folder: Path, engine: sa.Engine) -> None:
+        self.folder = folder
+        self._engine = engine
+
+    @classmethod
+    def create(cls, folder: Path, study: StudySpec) -> "Store":
+        """Return the store of `study` in `folder`, made if it is not there yet.
+
+        Raises:
+            StoreError: If the folder holds another study, foreign files or a store of a newer
+                schema, or cannot be written to.
+        """
+        path = folder / STORE_FILE
+        if folder.exists() and not folder.is_dir():
+            raise StoreError(f"'{folder}' is a file; give a folder with --out")
+        _check_writable(folder, path)
+        if path.exists():
+            # Read first: what is not this study's is left as it is, to the last byte.
+            found = cls(folder, _engine(path, read_only=True))
+            with _explained(path):
+                found._check_is_of(study)
+            found._engine.dispose()
+        elif folder.exists() and any(folder.iterdir()):
+            raise StoreError(
+                f"'{folder}' holds files that are not a study's; "
+                f"give an empty or new folder with --out"
+            )
+        with _explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        store = cls(folder, _engine(path, read_only=False))
+        with _explained(path):
+            store._initialise(study)
+            store._check_is_of(study)
+            (folder / "weights").mkdir(exist_ok=True)
+        for leftover in (folder / "weights").glob("*.part"):
+            leftover.unlink(missing_ok=True)
+        return store
+
+    @classmethod
+    def attach(cls, folder: Path) -> "Store":
+        """Return a store, known to be there and checked, for writing (a worker's view)."""
+        return cls(folder, _engine(folder / STORE_FILE, read_only=False))
+
+    @classmethod
+    def open(cls, folder: Path) -> "Store":
+        """Return the store in `folder` for reading.
+
+        Raises:
+            StoreError: If there is no store, or one of a newer schema.
+        """
+        path = folder / STORE_FILE
+        if not path.is_file():
+            raise StoreError(
+                f"no study in '{folder}' (no {STORE_FILE}); run one with 'heatgrad study run'"
+            )
+        store = cls(folder, _engine(path, read_only=True))
+        with _explained(path):
+            store._check_schema()
+        return store
+
+    @property
+    def study(self) -> StudySpec:
+        """The study whose records these are."""
+        with _explained(self.folder), self._engine.connect() as connection:
+            text = connection.scalar(sa.select(_meta.c.value).where(_meta.c.name == "study"))
+        if text is None:
+            raise StoreError(f"'{self.folder / STORE_FILE}' is not a heatgrad store")
+        return StudySpec.from_dict(json.loads(text), source=str(self.folder / STORE_FILE))
+
+    def keys(self) -> set[str]:
+        """Return the keys of all stored trials."""
+        with _explained(self.folder), self._engine.connect() as connection:
+            return set(connection.scalars(sa.select(_trials.c.key)))
+
+    def records(self) -> list[Record]:
+        """Return all stored trials, by task, arm and block."""
+        order = (_trials.c.task, _trials.c.arm, _trials.c.block)
+        with _explained(self.folder), self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_trials).order_by(*order))
+            return [Record(**row) for row in rows.mappings()]
+
+    def add(
+        self, trial: Trial, result: TrialResult, *, environment: dict[str, Any], seconds: float
+    ) -> None:
+        """Store a finished trial: first its weights, then, in one transaction, its record."""
+        with _explained(self.folder):
+            path = self.weights_path(trial.key)
+            part = path.with_suffix(f".{os.getpid()}.part")
+            save_file(result.weights, part, metadata={"trial": trial.key})
+            part.replace(path)
+            row = {
+                "key": trial.key,
+                "task": trial.task_name,
+                "arm": trial.arm_name,
+                "block": trial.block,
+                "role": trial.role,
+                "status": result.status,
+                "spec": trial.model_dump(mode="json"),
+                "curves": result.curves,
+                "ceiling": result.ceiling,
+                "num_parameters": result.num_parameters,
+                "num_train": result.num_train,
+                "environment": environment,
+                "seconds": seconds,
+                "stored_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            with self._engine.begin() as connection:
+                connection.execute(sa.insert(_trials).prefix_with("OR IGNORE"), row)
+
+    def weights_path(self, key: str) -> Path:
+        """Return where a trial's final weights lie (safetensors)."""
+        return self.folder / "weights" / f"{key}.safetensors"
+
+    def close(self) -> None:
+        """Fold SQLite's side files into the store, so that it is one file that can be copied."""
+        with contextlib.suppress(sa.exc.OperationalError), self._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
+        self._engine.dispose()
+
+    def _initialise(self, study: StudySpec) -> None:
+        with self._engine.begin() as connection:
+            # One transaction from here on: a killed run leaves all of it or nothing.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _metadata.create_all(connection)
+            rows = {
+                "schema_version": str(SCHEMA_VERSION),
+                # In the order of the spec: it is the order in which arms are shown.
+                "study": json.dumps(study.model_dump(mode="json"), allow_nan=False),
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            insert = sa.insert(_meta).prefix_with("OR IGNORE")
+            connection.execute(insert, [{"name": k, "value": v} for k, v in rows.items()])
+
+    def _check_is_of(self, study: StudySpec) -> None:
+        with self._engine.connect() as connection:
+            if not sa.inspect(connection).get_table_names():
+                return  # its making was interrupted
+        self._check_schema()
+        other = self.study
+        if other.id != study.id:
+            raise StoreError(
+                f"'{self.folder}' holds another study ('{other.name}', or another version of it); "
+                f"give another folder with --out"
+            )
+
+    def _check_schema(self) -> None:
+        with self._engine.connect() as connection:
+            if "meta" not in sa.inspect(connection).get_table_names():
+                raise StoreError(f"'{self.folder / STORE_FILE}' is not a heatgrad store")
+            query = sa.select(_meta.c.value).where(_meta.c.name == "schema_version")
+            version = int(connection.scalar(query) or 0)
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"'{self.folder / STORE_FILE}' has schema {version}, this heatgrad reads up to "
+                f"{SCHEMA_VERSION}; upgrade heatgrad"
+            )
+
+
+def _engine(path: Path, *, read_only: bool) -> sa.Engine:
+    if not read_only:
+        engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": 60}
+        )
+
+        @sa.event.listens_for(engine, "connect")
+        def _use_wal(connection: Any, record: Any) -> None:
+            # Readers never wait for writers, and a killed writer leaves no half transaction.
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+        return engine
+    # Without side files nothing is being written: such a store can be read where nothing can
+    # be written, too. With them a run goes on, or was killed: then SQLite, to read, has to
+    # mend the store first.
+    is_settled = not any(path.with_name(path.name + end).exists() for end in ("-wal", "-journal"))
+    if is_settled:
+        mode = "mode=ro" if os.access(path.parent, os.W_OK) else "immutable=1"
+    else:
+        mode = "mode=rw"
+    uri = f"{path.resolve().as_uri()}?{mode}"
+
+    def connect() -> sqlite3.Connection:
+        # By hand: SQLAlchemy's URLs decode a folder name's special characters twice.
+        return sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False)
+
+    return sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
+
+
+def _check_writable(folder: Path, path: Path) -> None:
+    for place in (folder, path):
+        if place.exists():
+            # The bits are looked at, too: a superuser may write where they say no.
+            marked = place.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) == 0
+            if marked or not os.access(place, os.W_OK):
+                raise StoreError(
+                    f"'{place}' is read-only; make it writable or give another folder with --out"
+                )
+
+
+@contextlib.contextmanager
+def _explained(place: Path) -> Iterator[None]:
+    """Turn what the disk or SQLite refuse into one line."""
+    try:
+        yield
+    except sa.exc.DatabaseError as error:
+        raise StoreError(f"cannot use the store in '{place}': {error.orig}") from error
+    except OSError as error:
+        raise StoreError(f"cannot write to '{place}': {error.strerror or error}") from error

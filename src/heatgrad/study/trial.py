@@ -1,0 +1,236 @@
+"""One trial: an arm on a task in one block of seeds, resolved to the last option."""
+
+import inspect
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from heatgrad.core.lookup import lookup
+from heatgrad.core.random import stream_seed
+from heatgrad.core.spec import Spec, canonical_json, digest
+from heatgrad.data import TASKS, Dataset, Task
+from heatgrad.models import MODELS
+from heatgrad.optim import OPTIMIZERS
+from heatgrad.study.components import Component, build, find
+from heatgrad.study.spec import StudySpec
+from heatgrad.training import LOSSES, SCHEDULES, EpochRecord, initialised, train
+
+__all__ = [
+    "CURVES",
+    "PROTOCOL",
+    "Trial",
+    "TrialResult",
+    "load_data",
+    "make_model",
+    "make_optimizer",
+    "plan",
+    "run_trial",
+]
+
+# Raised whenever the same spec would train differently: the records of older code are then
+# not taken for this one's.
+PROTOCOL = 1
+CURVES = tuple(name for name in EpochRecord.__dataclass_fields__ if name != "epoch")
+
+
+class Trial(Spec):
+    """Everything that decides a trial's result; its hash is the key of its record.
+
+    Attributes:
+        task_name: Name of the task in the study.
+        arm_name: Name of the arm in the study.
+        block: Number of the block of matched runs, from 0.
+        role: What the block is for: `"report"`.
+        seed: The block's seed; it depends on the study's entropy, role and block alone.
+        task: Data.
+        model: Network.
+        optimizer: Optimizer with its learning rate.
+        schedule: Learning-rate schedule.
+        loss: Name of the loss.
+        epochs: Passes over the training part.
+        batch_size: Examples a step.
+        protocol: Version of the training protocol.
+    """
+
+    task_name: str
+    arm_name: str
+    block: int
+    role: str
+    seed: int
+    task: Component
+    model: Component
+    optimizer: Component
+    schedule: Component
+    loss: str
+    epochs: int
+    batch_size: int
+    protocol: int = PROTOCOL
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the resolved trial."""
+        return digest(self.model_dump(mode="json"))
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial leaves behind.
+
+    Attributes:
+        status: `"finished"`, or `"diverged"` if a loss became non-finite.
+        curves: Per-epoch values by name of `CURVES`, to nine significant digits; None where a
+            value is not finite.
+        ceiling: Best possible accuracy against `noisy` and `clean` test labels, or None.
+        num_parameters: Size of the network.
+        num_train: Size of the training part.
+        weights: Final parameters and buffers.
+    """
+
+    status: str
+    curves: dict[str, list[float | None]]
+    ceiling: dict[str, float] | None
+    num_parameters: int
+    num_train: int
+    weights: dict[str, torch.Tensor]
+
+
+def plan(study: StudySpec) -> list[Trial]:
+    """Return all trials of a study, block by block, each fully resolved."""
+    trials = []
+    blocks = max(task.seeds or study.seeds for task in study.tasks.values())
+    for block in range(blocks):
+        for task_name, task in study.tasks.items():
+            if block >= (task.seeds or study.seeds):
+                continue
+            for arm_name, arm in study.arms.items():
+                lr = {"lr": task.lr or study.lr}
+                trials.append(
+                    Trial(
+                        task_name=task_name,
+                        arm_name=arm_name,
+                        block=block,
+                        role="report",
+                        seed=stream_seed(study.entropy, "report", block),
+                        task=_plain(task),
+                        model=_plain(task.model or study.model),
+                        optimizer=Component(kind=arm.kind, options=lr | arm.options),
+                        schedule=_plain(study.schedule),
+                        loss=study.loss,
+                        epochs=task.epochs or study.epochs,
+                        batch_size=task.batch_size or study.batch_size,
+                    )
+                )
+    return trials
+
+
+def load_data(trial: Trial) -> Dataset:
+    """Return the trial's data; the last ones are kept, since arms share them."""
+    return _load_data(canonical_json(trial.task.model_dump()), trial.task_name, trial.seed)
+
+
+def make_model(trial: Trial, dataset: Dataset) -> nn.Module:
+    """Return the trial's network with the block's initial weights."""
+    where = f"tasks.{trial.task_name}: model"
+    target = find(trial.model, MODELS, "model", where)
+
+    def construct() -> nn.Module:
+        shape = tuple(dataset.input_shape)
+        model: nn.Module = build(target, where, shape, dataset.num_classes, **trial.model.options)
+        return model
+
+    model = initialised(construct, seed=trial.seed)
+    # Convolutions on a CPU are markedly faster in this layout; results do not depend on it.
+    return model.to(memory_format=torch.channels_last) if len(dataset.input_shape) == 3 else model  # type: ignore[call-overload]
+
+
+def make_optimizer(trial: Trial, params: Any) -> torch.optim.Optimizer:
+    """Return the trial's optimizer; one that takes a `seed` gets the block's."""
+    where = f"arms.{trial.arm_name}"
+    target = find(trial.optimizer, OPTIMIZERS, "optimizer", where)
+    options = dict(trial.optimizer.options)
+    if "seed" in inspect.signature(target).parameters:
+        options.setdefault("seed", stream_seed(trial.seed, "method"))
+    optimizer: torch.optim.Optimizer = build(target, where, params, **options)
+    return optimizer
+
+
+def run_trial(
+    trial: Trial, *, on_epoch: Callable[[EpochRecord], None] = lambda record: None
+) -> TrialResult:
+    """Train and score one trial; the result depends on the trial alone.
+
+    Args:
+        trial: The resolved trial.
+        on_epoch: Called with every epoch's record, for progress.
+    """
+    dataset = load_data(trial)
+    model = make_model(trial, dataset)
+    optimizer = make_optimizer(trial, model.parameters())
+    schedule = find(trial.schedule, SCHEDULES, "schedule", "schedule")
+    scheduler = build(schedule, "schedule", optimizer, trial.epochs, **trial.schedule.options)
+    records = []
+    for record in train(
+        model,
+        optimizer,
+        dataset,
+        loss=lookup(trial.loss, LOSSES, "loss"),
+        epochs=trial.epochs,
+        batch_size=trial.batch_size,
+        seed=trial.seed,
+        scheduler=scheduler,
+    ):
+        records.append(record)
+        on_epoch(record)
+    rows = [asdict(record) for record in records]
+    return TrialResult(
+        status="finished" if records[-1].is_finite else "diverged",
+        curves={name: [_recorded(row[name]) for row in rows] for name in CURVES},
+        ceiling=_ceiling(dataset),
+        num_parameters=sum(p.numel() for p in model.parameters()),
+        num_train=len(dataset.y_train),
+        weights=_weights(model),
+    )
+
+
+def _plain(component: Component) -> Component:
+    return Component(kind=component.kind, options=component.options)
+
+
+@lru_cache(maxsize=2)
+def _load_data(task_json: str, task_name: str, seed: int) -> Dataset:
+    component = Component.model_validate(json.loads(task_json))
+    where = f"tasks.{task_name}"
+    target = find(component, TASKS, "task", where)
+    task: Task = build(target, where, **component.options)
+    dataset: Dataset = build(task.load, where, seed)
+    return dataset
+
+
+def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return parameters and buffers, each in memory of its own (tied ones are stored twice)."""
+    state = model.state_dict()
+    return {
+        name: value.detach().clone(memory_format=torch.contiguous_format)
+        for name, value in state.items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+def _ceiling(dataset: Dataset) -> dict[str, float] | None:
+    if dataset.ceiling is None:
+        return None
+    return {
+        "test_accuracy": dataset.ceiling.noisy,
+        "test_accuracy_clean": dataset.ceiling.clean,
+    }
+
+
+def _recorded(value: float) -> float | None:
+    """Return nine significant digits, all that float32 training has; None if not finite."""
+    return float(f"{value:.9g}") if math.isfinite(value) else None

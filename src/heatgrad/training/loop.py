@@ -1,0 +1,180 @@
+"""The training loop that every trial runs."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from heatgrad.core.random import stream_generator, stream_seed
+from heatgrad.data import Dataset
+from heatgrad.training.evaluation import evaluate
+from heatgrad.training.losses import Loss
+from heatgrad.training.probe import GradientProbe, probe_gradient
+
+__all__ = ["PROBES_PER_EPOCH", "EpochRecord", "initialised", "steps_per_epoch", "train"]
+
+PROBES_PER_EPOCH = 8
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What is known after an epoch of training.
+
+    Attributes:
+        epoch: Number of epochs done, from 1.
+        lr: Learning rate of the first group during the epoch.
+        train_loss: Mean of the batch losses during the epoch, dropout on [loss].
+        test_loss: Loss on the test labels as scored [loss].
+        test_accuracy: Accuracy against the test labels as scored [1].
+        test_accuracy_clean: Accuracy against the test labels before any flip [1].
+        grad_norm: Mean gradient norm over a few evenly spaced steps [loss/param].
+        diffusion_ratio: Mean norm ratio of the transformed to the plain gradient, same steps [1].
+        diffusion_cosine: Mean cosine of the angle between the two, same steps [1].
+        seconds: Time spent training, without evaluation and probes [s].
+    """
+
+    epoch: int
+    lr: float
+    train_loss: float
+    test_loss: float
+    test_accuracy: float
+    test_accuracy_clean: float
+    grad_norm: float
+    diffusion_ratio: float
+    diffusion_cosine: float
+    seconds: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether neither loss has become infinite or NaN."""
+        return math.isfinite(self.train_loss) and math.isfinite(self.test_loss)
+
+
+def initialised(build: Callable[[], nn.Module], *, seed: int) -> nn.Module:
+    """Return `build()` with its weights drawn from the stream `(seed, "init")`.
+
+    The caller's random state is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(stream_seed(seed, "init"))
+        return build()
+
+
+def steps_per_epoch(num_train: int, batch_size: int) -> int:
+    """Return the number of batches of an epoch; a last one of a single example is left out.
+
+    Example:
+        >>> steps_per_epoch(64, 32), steps_per_epoch(65, 32), steps_per_epoch(66, 32)
+        (2, 2, 3)
+    """
+    is_last_single = num_train > 1 and batch_size > 1 and num_train % batch_size == 1
+    return math.ceil(num_train / batch_size) - is_last_single
+
+
+def train(
+    model: nn.Module,
+    optimizer: Optimizer,
+    dataset: Dataset,
+    *,
+    loss: Loss,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    scheduler: LRScheduler | None = None,
+) -> Iterator[EpochRecord]:
+    """Train on the CPU and yield one record an epoch; stop after a non-finite loss.
+
+    Batch order comes from `(seed, "order", epoch)` and dropout masks from
+    `(seed, "dropout", epoch)`, renewed at every step: neither depends on the optimizer, nor on
+    random numbers that it draws. A last batch of a single example is left out, since batch
+    normalisation cannot use it (unless all are, with `batch_size` 1).
+
+    Args:
+        model: Maps inputs to logits; trained in place.
+        optimizer: Steps on the model's parameters.
+        dataset: Held in memory.
+        loss: Mean loss of a batch.
+        epochs: Passes over the training part, at least 1.
+        batch_size: Examples a step, at least 1.
+        seed: Seed of the block of matched runs.
+        scheduler: Stepped after every epoch.
+
+    Yields:
+        One `EpochRecord` an epoch; if its `is_finite` is false, it is the last.
+
+    Raises:
+        ValueError: If `epochs` or `batch_size` is below 1.
+    """
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
+    for epoch in range(1, epochs + 1):
+        lr = float(optimizer.param_groups[0]["lr"])
+        train_loss, probes, seconds = _train_epoch(
+            model, optimizer, dataset, loss=loss, batch_size=batch_size, seed=seed, epoch=epoch
+        )
+        if scheduler is not None:
+            scheduler.step()
+        score = evaluate(model, dataset, loss=loss)
+        record = EpochRecord(
+            epoch=epoch,
+            lr=lr,
+            train_loss=train_loss,
+            test_loss=score.loss,
+            test_accuracy=score.accuracy,
+            test_accuracy_clean=score.accuracy_clean,
+            grad_norm=_mean([probe.norm for probe in probes]),
+            diffusion_ratio=_mean([probe.ratio for probe in probes]),
+            diffusion_cosine=_mean([probe.cosine for probe in probes]),
+            seconds=seconds,
+        )
+        yield record
+        if not record.is_finite:
+            return
+
+
+def _train_epoch(
+    model: nn.Module,
+    optimizer: Optimizer,
+    dataset: Dataset,
+    *,
+    loss: Loss,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+) -> tuple[float, list[GradientProbe], float]:
+    """Return the mean batch loss, the probes and the seconds of one pass."""
+    count = len(dataset.y_train)
+    order = torch.randperm(count, generator=stream_generator(seed, "order", epoch))
+    batches = torch.split(order, batch_size)[: steps_per_epoch(count, batch_size)]
+    masks = torch.randint(
+        2**31, (len(batches),), generator=stream_generator(seed, "dropout", epoch)
+    ).tolist()
+    probe_every = max(1, len(batches) // PROBES_PER_EPOCH)
+    total = torch.zeros((), dtype=torch.float64)
+    probes: list[GradientProbe] = []
+    probing = 0.0
+    model.train()
+    started = time.perf_counter()
+    with torch.random.fork_rng(devices=[]):
+        for step, (batch, mask) in enumerate(zip(batches, masks, strict=True)):
+            torch.default_generator.manual_seed(mask)
+            optimizer.zero_grad()
+            value = loss(model(dataset.x_train[batch]), dataset.y_train[batch])
+            value.backward()  # type: ignore[no-untyped-call]
+            if step % probe_every == 0 and len(probes) < PROBES_PER_EPOCH:
+                before = time.perf_counter()
+                probes.append(probe_gradient(optimizer))
+                probing += time.perf_counter() - before
+            optimizer.step()
+            total += value.detach() * len(batch)
+    seconds = time.perf_counter() - started - probing
+    return float(total) / sum(len(batch) for batch in batches), probes, seconds
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan

@@ -1,0 +1,40 @@
+"""Draw the README's figure from the stored records of the `synthetic` study."""
+
+from pathlib import Path
+
+from heatgrad.report import plot_finals
+from heatgrad.report.style import arm_styles, figure
+from heatgrad.study import Results
+from heatgrad.study.results import final_value
+
+HERE = Path(__file__).resolve().parent
+TARGET = HERE.parents[1] / "docs" / "assets" / "synthetic-finals.svg"
+
+
+def main() -> None:
+    """Write the figure and print its path."""
+    results = Results.load(HERE / "synthetic")
+    styles = arm_styles(results.study)
+    tasks = list(results.study.tasks)
+    with figure(9.0, 2.9) as fig:
+        axes = fig.subplots(1, len(tasks), sharey=True)
+        for ax, task in zip(axes, tasks, strict=True):
+            records = {arm: results.select(task, arm) for arm in results.study.arms}
+            values = {
+                arm: [final_value(r, "test_accuracy") for r in rs] for arm, rs in records.items()
+            }
+            ceilings = [
+                r.ceiling["test_accuracy"] for rs in records.values() for r in rs if r.ceiling
+            ]
+            ceiling = sorted(ceilings)[len(ceilings) // 2]
+            plot_finals(
+                ax, values, styles, label="test accuracy [%]", percent=True, ceiling=ceiling
+            )
+            ax.set_title(f"{task} (n = {len(next(iter(values.values())))})", pad=14)
+        TARGET.parent.mkdir(parents=True, exist_ok=True)
+        fig.savefig(TARGET, format="svg", metadata={"Date": None})
+    print(TARGET)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The size of a study, told before it is run."""
+
+import pytest
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from heatgrad.study import StudySpec, run_study
+from heatgrad.study.estimate import estimate
+
+
+@pytest.fixture
+def steps_taken():
+    """Return a list that grows by one at every step of any optimizer."""
+    steps = []
+    handle = register_optimizer_step_post_hook(lambda *args: steps.append(1))
+    yield steps
+    handle.remove()
+
+
+@pytest.mark.parametrize("batch_size", [32, 33, 100, 500])
+def test_steps_are_those_that_a_run_takes(batch_size, spec, tmp_path, steps_taken):
+    """100 rows: the estimate equals the steps counted in the run; 33 leaves a batch of one out."""
+    study = StudySpec.from_dict(spec(batch_size=batch_size))
+    told = estimate(study, tmp_path / "a", workers=1)
+    assert not list(tmp_path.iterdir())
+    steps_taken.clear()
+    run_study(study, out=tmp_path / "a", workers=0)
+    assert told.steps == len(steps_taken)
+    assert (told.num_trials, told.num_stored) == (6, 0)
+    (task,) = told.tasks
+    assert (task.task, task.trials, 6 * task.steps) == ("spiral", 6, told.steps)
+    assert 0 < told.hours < 0.1
+    assert told.hours == pytest.approx(6 * task.seconds / 3600)
+
+
+def test_what_is_stored_is_not_counted_and_nothing_is_written(spec, tmp_path):
+    """After one arm's share of another run: the rest only; after all of it: nothing; same files."""
+    folder = tmp_path / "a"
+    study = StudySpec.from_dict(spec())
+
+    def stop(epochs, trial):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, out=folder, workers=0, on_progress=stop)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    told = estimate(study, folder, workers=2)
+    assert (told.num_trials, told.num_stored) == (6, 1)
+    assert told.steps == 5 * told.tasks[0].steps
+    assert told.hours == pytest.approx(5 * told.tasks[0].seconds / 2 / 3600)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    run_study(study, out=folder, workers=0)
+    done = estimate(study, folder, workers=2)
+    assert (done.num_stored, done.steps, done.hours) == (6, 0, 0.0)

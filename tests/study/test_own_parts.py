@@ -1,0 +1,86 @@
+"""Parts of a user's own that go wrong, or that only the user may choose to run."""
+
+import sys
+import textwrap
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from heatgrad.core.errors import RunError
+from heatgrad.report import write_report
+from heatgrad.study import Results, run_study
+
+MODULE = '''
+    """Awkward parts."""
+
+    from pathlib import Path
+
+    import torch
+
+    from own_parts import Blobs
+
+
+    class Failing(torch.optim.SGD):
+        def step(self, closure=None):
+            raise ZeroDivisionError("boom in step")
+
+
+    class Tied(torch.nn.Module):
+        def __init__(self, input_shape, num_classes) -> None:
+            super().__init__()
+            self.a = torch.nn.Linear(2, 2)
+            self.b = torch.nn.Linear(2, 2)
+            self.b.weight = self.a.weight
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+
+    class Telling(Blobs):
+        def __post_init__(self):
+            super().__post_init__()
+            Path(__file__).with_name("loaded").touch()
+'''
+
+
+@pytest.fixture
+def awkward(own_module, monkeypatch):
+    # Each test has a file of its own.
+    monkeypatch.delitem(sys.modules, "awkward", raising=False)
+    (own_module / "awkward.py").write_text(textwrap.dedent(MODULE))
+    return own_module
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_failing_part_is_named_and_loses_nothing(workers, spec, awkward, tmp_path):
+    """One line names arm, task and error; what finished before is stored; a log is kept."""
+    arms = {"SGD": {"kind": "SGD"}, "bad": {"kind": "awkward:Failing"}}
+    folder = tmp_path / "out"
+    values = spec(arms=arms, confirmatory=["bad"], seeds=1)
+    with pytest.raises(RunError, match=r"bad on .*ZeroDivisionError: boom in step") as caught:
+        run_study(values, out=folder, workers=workers)
+    assert "\n" not in str(caught.value)
+    assert [record.arm for record in Results.load(folder).records][:1] == ["SGD"]
+    (log,) = folder.glob("failed-*.txt")
+    assert 'raise ZeroDivisionError("boom in step")' in log.read_text()
+
+
+def test_tied_weights_are_stored(spec, awkward, tmp_path):
+    """Two names of one tensor are two entries of equal values."""
+    values = spec(
+        seeds=1, model={"kind": "awkward:Tied"}, tasks={"own": {"kind": "own_parts:Blobs"}}
+    )
+    results = run_study(values, out=tmp_path / "out", workers=0)
+    stored = load_file(tmp_path / "out" / "weights" / f"{results.records[0].key}.safetensors")
+    assert torch.equal(stored["a.weight"], stored["b.weight"])
+
+
+def test_a_report_runs_no_code_named_in_a_store(spec, awkward, tmp_path):
+    """Whoever reads a study has not chosen to run its author's code."""
+    values = spec(seeds=1, tasks={"own": {"kind": "awkward:Telling"}})
+    results = run_study(values, out=tmp_path / "out", workers=0)
+    (awkward / "loaded").unlink()
+    write_report(results, tmp_path / "page.html")
+    assert not (awkward / "loaded").exists()
+    assert "could not be loaded" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -1,0 +1,148 @@
+"""What is wrong in a study file is said in one line: the place, the name, the nearest valid one."""
+
+import pytest
+
+from heatgrad.core.errors import SpecError
+from heatgrad.study import StudySpec, load_study
+
+
+def task(**changes):
+    return {"tasks": {"spiral": {"kind": "Spiral", **changes}}}
+
+
+def arms(**changes):
+    return {"arms": {"SGD": {"kind": "SGD"}, "diffusion": {"kind": "DiffusionSGD", **changes}}}
+
+
+MISSPELT = {
+    "study key": ({"epoch": 3}, "unknown key 'epoch'; did you mean 'epochs'?"),
+    "task option": (
+        task(trns=2.0),
+        "tasks.spiral: unknown key 'trns' for Spiral; did you mean 'turns'?",
+    ),
+    "task's model option": (
+        task(model={"kind": "SimpleMLP", "widht": 8}),
+        "tasks.spiral: model: unknown key 'widht' for SimpleMLP; did you mean 'width'?",
+    ),
+    "arm option": (
+        arms(difusion=0.1),
+        "arms.diffusion: unknown key 'difusion' for DiffusionSGD; did you mean 'diffusion'?",
+    ),
+    "option of torch's": (
+        {"arms": {"SGD": {"kind": "SGD", "momentun": 0.9}}, "confirmatory": []},
+        "arms.SGD: unknown key 'momentun' for SGD; did you mean 'momentum'?",
+    ),
+    "argument that is not an option": (
+        {"arms": {"SGD": {"kind": "SGD", "params": 3}}, "confirmatory": []},
+        "arms.SGD: unknown key 'params' for SGD",
+    ),
+    "model option": (
+        {"model": {"kind": "SimpleMLP", "dropuot": 0.1}},
+        "model: unknown key 'dropuot' for SimpleMLP; did you mean 'dropout'?",
+    ),
+    "schedule option": (
+        {"schedule": {"kind": "cosine", "finl": 0.1}},
+        "schedule: unknown key 'finl' for cosine; did you mean 'final'?",
+    ),
+    "task": ({"tasks": {"s": {"kind": "Spirral"}}}, "unknown task 'Spirral'; did you mean"),
+    "optimizer": (arms(kind="DifusionSGD"), "arms.diffusion: unknown optimizer 'DifusionSGD'"),
+    "model": ({"model": {"kind": "SimpelMLP"}}, "unknown model 'SimpelMLP'; did you mean 'Simple"),
+    "schedule": ({"schedule": {"kind": "cosin"}}, "unknown schedule 'cosin'; did you mean 'cos"),
+    "loss": ({"loss": "squared_eror"}, "unknown loss 'squared_eror'; did you mean 'squared_error'"),
+    "metric": ({"metric": "test_acuracy"}, "'metric': input should be 'test_accuracy'"),
+    "baseline": ({"baseline": "sdg"}, "baseline names an unknown arm 'sdg'; did you mean 'SGD'?"),
+    "confirmatory": (
+        {"confirmatory": ["difusion"]},
+        "confirmatory names an unknown arm 'difusion'; did you mean 'diffusion'?",
+    ),
+    "control_of": (
+        arms(control_of="SDG"),
+        "arms.diffusion.control_of names an unknown arm 'SDG'; did you mean 'SGD'?",
+    ),
+}
+
+
+@pytest.mark.parametrize("place", MISSPELT)
+def test_a_misspelt_name_is_named_with_the_nearest_one(place, spec):
+    """Wherever a name can stand, a wrong one is an error before anything runs."""
+    changes, message = MISSPELT[place]
+    with pytest.raises(SpecError) as caught:
+        load_study(spec(**changes))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+WRONG = {
+    "seeds as text": ({"seeds": "8"}, "'seeds': "),
+    "seeds as a fraction": ({"seeds": 1.5}, "'seeds': "),
+    "no seeds": ({"seeds": 0}, "'seeds': "),
+    "epochs true": ({"epochs": True}, "'epochs': "),
+    "batch size": ({"batch_size": -1}, "'batch_size': "),
+    "lr as text": ({"lr": "0.1"}, "'lr': input should be a valid number, got '0.1'"),
+    "lr true": ({"lr": True}, "'lr': input should be a valid number, got True"),
+    "lr zero": ({"lr": 0}, "'lr': "),
+    "lr infinite": ({"lr": float("inf")}, "'lr': input should be a finite number"),
+    "margin": ({"margin": -0.1}, "'margin': "),
+    "name": ({"name": "a/b"}, "'name': "),
+    "notes": ({"notes": 3}, "'notes': "),
+    "no tasks": ({"tasks": {}}, "'tasks': "),
+    "tasks a list": ({"tasks": ["Spiral"]}, "'tasks': "),
+    "task a text": ({"tasks": {"s": "Spiral"}}, "'tasks.s': "),
+    "task without kind": ({"tasks": {"s": {"turns": 1.0}}}, "missing key 'tasks.s.kind'"),
+    "task lr": (task(lr="fast"), "'tasks.spiral.lr': "),
+    "task value": (task(turns=-1.0), "tasks.spiral: turns must be"),
+    "task type": (task(num_samples="many"), "tasks.spiral: num_samples must be"),
+    "noise": (task(label_noise=1.5), "tasks.spiral: label_noise must be"),
+    "noise list": (task(label_noise=[0.1, "a"]), "tasks.spiral.label_noise must hold numbers"),
+    "empty noise list": (task(label_noise=[]), "must hold at least one rate"),
+    "same rates": (task(label_noise=[0.1, 0.1]), "two tasks of one name"),
+    "negative diffusion": (arms(diffusion=-0.1), "arms.diffusion: diffusion must be"),
+    "unstable diffusion": (arms(diffusion=0.7), "arms.diffusion: diffusion must be"),
+    "arm lr": (arms(lr="fast"), "arms.diffusion: "),
+    "infinite option": (arms(max_norm=float("inf")), "arms.diffusion: option 'max_norm' must be"),
+    "option no value": (arms(mode=object()), "arms.diffusion: option 'mode' must be"),
+    "own baseline": ({"confirmatory": ["SGD"]}, "the baseline 'SGD' cannot be in its own family"),
+    "a constant": ({"model": {"kind": "math:pi"}}, "math:pi is no class or function"),
+    "no such module": (arms(kind="nosuch.module:X"), "cannot import optimizer 'nosuch.module:X'"),
+    "no such name": (arms(kind="math:Nosuch"), "cannot import optimizer 'math:Nosuch'"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_value_is_refused_in_one_line(what, spec):
+    """Types are strict, numbers finite; what a class refuses is said with its place."""
+    changes, message = WRONG[what]
+    with pytest.raises(SpecError) as caught:
+        load_study(spec(**changes))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named(spec):
+    """Every key without a default has to be there."""
+    for name in ("name", "seeds", "epochs", "batch_size", "lr", "metric", "margin", "model"):
+        values = spec()
+        del values[name]
+        with pytest.raises(SpecError, match=f"missing key '{name}'"):
+            StudySpec.from_dict(values)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    """No file, no TOML, no such preset: one line each, with the path or the nearest preset."""
+    with pytest.raises(SpecError, match=r"no spec file at '.*nothing.toml'"):
+        load_study(tmp_path / "nothing.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("name = ")
+    with pytest.raises(SpecError, match=r"broken.toml' is not valid TOML"):
+        load_study(broken)
+    with pytest.raises(SpecError, match="no preset and no spec file 'dmeo'; did you mean 'demo'"):
+        load_study("dmeo")
+
+
+def test_with_seeds_and_with_tasks_refuse_what_is_not_there(spec):
+    """A block number below 1 and an unknown task are errors that say what was got."""
+    study = StudySpec.from_dict(spec())
+    with pytest.raises(SpecError, match="seeds must be at least 1, got 0"):
+        study.with_seeds(0)
+    with pytest.raises(SpecError, match="unknown task 'sprial'; did you mean 'spiral'"):
+        study.with_tasks(["sprial"])

@@ -1,0 +1,115 @@
+"""One trial: repeatable to the bit, matched to its block's others, stopped when it diverges."""
+
+import pytest
+import torch
+
+from heatgrad.data import Spiral
+from heatgrad.study import StudySpec, load_study
+from heatgrad.study.run import check_study
+from heatgrad.study.trial import CURVES, load_data, make_model, make_optimizer, plan, run_trial
+
+
+def trials(spec, **changes):
+    return {t.arm_name: t for t in plan(StudySpec.from_dict(spec(seeds=1, **changes)))}
+
+
+def same(a, b):
+    """Compare everything but times, bit for bit."""
+    names = [name for name in CURVES if name != "seconds"]
+    assert all(a.curves[name] == b.curves[name] for name in names)
+    assert (a.status, a.ceiling, a.num_train) == (b.status, b.ceiling, b.num_train)
+    assert a.weights.keys() == b.weights.keys()
+    return all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights)
+
+
+@pytest.mark.parametrize("arm", ["SGD", "diffusion", "placebo"])
+def test_a_trial_repeats_bit_for_bit(arm, spec):
+    """Twice the same trial, with other random numbers drawn and other data loaded in between."""
+    trial = trials(spec)[arm]
+    first = run_trial(trial)
+    torch.manual_seed(12345)
+    Spiral(num_samples=40, num_test=20).load(seed=9)
+    assert same(first, run_trial(trial))
+    assert first.status == "finished"
+    assert all(len(curve) == 2 for curve in first.curves.values())
+
+
+def test_zero_diffusion_is_sgd(spec):
+    """λ = 0 in each optimizer that diffuses: records and weights of torch's SGD, to the bit."""
+    kinds = ("SGD", "DiffusionSGD", "NormMatchedSGD", "PlaceboDiffusionSGD")
+    arms = {kind: {"kind": kind, "momentum": 0.9} for kind in kinds}
+    for kind in kinds[1:]:
+        arms[kind]["diffusion"] = 0.0
+    found = trials(spec, arms=arms, confirmatory=[])
+    plain = run_trial(found["SGD"])
+    for kind in kinds[1:]:
+        assert same(plain, run_trial(found[kind]))
+    arms["DiffusionSGD"]["diffusion"] = 0.1
+    moved = run_trial(trials(spec, arms=arms, confirmatory=[])["DiffusionSGD"])
+    assert moved.curves["test_loss"] != plain.curves["test_loss"]
+
+
+def test_the_same_arm_under_two_names_is_the_same(spec):
+    """A/A: other name, other key, the same numbers to the bit; so for another task's name."""
+    arms = {name: {"kind": "DiffusionSGD", "diffusion": 0.1} for name in ("A", "B")}
+    found = trials(spec, arms=arms, baseline="A", confirmatory=["B"])
+    assert found["A"].key != found["B"].key
+    assert same(run_trial(found["A"]), run_trial(found["B"]))
+
+
+def test_arms_of_a_block_share_data_and_weights(spec):
+    """One object for the data, the same initial bits; another block has others."""
+    study = StudySpec.from_dict(spec())
+    blocks = [[t for t in plan(study) if t.block == block] for block in (0, 1)]
+    data = [[load_data(trial) for trial in block] for block in blocks]
+    assert data[0][0] is data[0][1] is data[0][2]
+    assert not torch.equal(data[0][0].x_train, data[1][0].x_train)
+    weights = [
+        [next(make_model(trial, load_data(trial)).parameters()) for trial in block]
+        for block in blocks
+    ]
+    assert torch.equal(weights[0][0], weights[0][1])
+    assert torch.equal(weights[0][0], weights[0][2])
+    assert not torch.equal(weights[0][0], weights[1][0])
+
+
+def test_the_placebo_is_seeded_by_its_block(spec):
+    """Another permutation in every block, the same one in each repetition."""
+    placebo = [t for t in plan(StudySpec.from_dict(spec())) if t.arm_name == "placebo"]
+    seeds = [
+        make_optimizer(trial, [torch.nn.Parameter(torch.zeros(2))]).param_groups[0]["seed"]
+        for trial in [*placebo, *placebo]
+    ]
+    assert seeds[:2] == seeds[2:]
+    assert seeds[0] != seeds[1]
+
+
+def test_a_trial_that_diverges_stops_and_says_so(spec):
+    """A rate of 1e6 on squared errors: the last loss is None, no further epochs, and the status."""
+    trial = trials(
+        spec,
+        loss="squared_error",
+        epochs=40,
+        arms={"SGD": {"kind": "SGD", "lr": 1e6}},
+        confirmatory=[],
+    )["SGD"]
+    result = run_trial(trial)
+    assert result.status == "diverged"
+    assert len(result.curves["lr"]) < 40
+    assert None in (result.curves["train_loss"][-1], result.curves["test_loss"][-1])
+    assert None not in result.curves["train_loss"][:-1]
+
+
+def test_curves_have_nine_digits(spec):
+    """Numbers are recorded to nine significant digits: written and read again they are the same."""
+    curves = run_trial(trials(spec)["SGD"]).curves
+    assert set(curves) == set(CURVES)
+    for values in curves.values():
+        assert all(value == float(f"{value:.9g}") for value in values)
+
+
+def test_a_model_that_does_not_fit_the_data_is_refused_before_the_run(spec):
+    """A network for images on points in the plane: one line with the task's name."""
+    study = load_study(spec(model={"kind": "SimpleCNN"}))
+    with pytest.raises(ValueError, match=r"tasks\.spiral: model: input_shape must be"):
+        check_study(study)

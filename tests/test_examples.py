@@ -1,0 +1,33 @@
+"""Every example runs by itself, in a folder of its own, and its assertions hold."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "examples"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_example_runs_and_checks_itself(path, tmp_path):
+    """The truths are inside: torch's SGD bit for bit, a closed-form decay, a complete study."""
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip(), "an example prints what it found"
+    assert list(tmp_path.iterdir()) == [], "an example leaves nothing behind"
+
+
+def test_examples_are_short():
+    """An example is read in one go."""
+    for path in FOLDER.glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 60, path.name
