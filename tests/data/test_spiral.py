@@ -1,5 +1,4 @@
 import math
-import time
 
 import numpy as np
 import pytest
@@ -129,12 +128,9 @@ def test_ceiling_does_not_depend_on_the_number_of_samples():
     assert values[0] == pytest.approx(values[1], abs=1e-3)
 
 
-def test_ceiling_is_quick_and_cached():
-    """Under a second at the defaults, and free the second time."""
+def test_ceiling_is_computed_once_for_all_seeds():
     _bayes_accuracy.cache_clear()
-    start = time.process_time()
     Spiral().load(0)
-    assert time.process_time() - start < 3  # CPU seconds of all threads; about 0.4 seen
     Spiral().load(1)
     assert _bayes_accuracy.cache_info().hits == 1
 

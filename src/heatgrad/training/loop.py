@@ -87,7 +87,7 @@ def train(
     seed: int,
     scheduler: LRScheduler | None = None,
 ) -> Iterator[EpochRecord]:
-    """Train on the CPU and yield one record an epoch; stop after a non-finite loss.
+    """Train on the CPU and yield one record an epoch; stop at a non-finite loss.
 
     Batch order comes from `(seed, "order", epoch)` and dropout masks from
     `(seed, "dropout", epoch)`, renewed at every step: neither depends on the optimizer, nor on
@@ -147,15 +147,18 @@ def _train_epoch(
     seed: int,
     epoch: int,
 ) -> tuple[float, list[GradientProbe], float]:
-    """Return the mean batch loss, the probes and the seconds of one pass."""
+    """Return the mean batch loss, the probes and the seconds of one pass.
+
+    A batch whose loss is not finite ends the pass before its step.
+    """
     count = len(dataset.y_train)
     order = torch.randperm(count, generator=stream_generator(seed, "order", epoch))
     batches = torch.split(order, batch_size)[: steps_per_epoch(count, batch_size)]
     masks = torch.randint(
         2**31, (len(batches),), generator=stream_generator(seed, "dropout", epoch)
     ).tolist()
-    probe_every = max(1, len(batches) // PROBES_PER_EPOCH)
-    total = torch.zeros((), dtype=torch.float64)
+    probed = {k * len(batches) // PROBES_PER_EPOCH for k in range(PROBES_PER_EPOCH)}
+    total, seen = 0.0, 0
     probes: list[GradientProbe] = []
     probing = 0.0
     model.train()
@@ -165,16 +168,22 @@ def _train_epoch(
             torch.default_generator.manual_seed(mask)
             optimizer.zero_grad()
             value = loss(model(dataset.x_train[batch]), dataset.y_train[batch])
+            batch_loss = float(value.detach())
+            total += batch_loss * len(batch)
+            seen += len(batch)
+            if not math.isfinite(batch_loss):
+                break
             value.backward()  # type: ignore[no-untyped-call]
-            if step % probe_every == 0 and len(probes) < PROBES_PER_EPOCH:
+            if step in probed:
                 before = time.perf_counter()
                 probes.append(probe_gradient(optimizer))
                 probing += time.perf_counter() - before
             optimizer.step()
-            total += value.detach() * len(batch)
     seconds = time.perf_counter() - started - probing
-    return float(total) / sum(len(batch) for batch in batches), probes, seconds
+    return total / seen, probes, seconds
 
 
 def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
+    if not values or not all(map(math.isfinite, values)):
+        return math.nan
+    return math.fsum(values) / len(values)
