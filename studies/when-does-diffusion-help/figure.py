@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from heatgrad.report import plot_finals
-from heatgrad.report.style import arm_styles, figure
+import matplotlib as mpl
+
+from heatgrad.report import arm_styles, figure, plot_finals
 from heatgrad.study import Results
-from heatgrad.study.results import final_value
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE.parents[1] / "docs" / "assets" / "synthetic-finals.svg"
@@ -16,12 +16,12 @@ def main() -> None:
     results = Results.load(HERE / "synthetic")
     styles = arm_styles(results.study)
     tasks = list(results.study.tasks)
-    with figure(9.0, 2.9) as fig:
+    with mpl.rc_context({"svg.hashsalt": "synthetic"}), figure(9.0, 2.9) as fig:
         axes = fig.subplots(1, len(tasks), sharey=True)
         for ax, task in zip(axes, tasks, strict=True):
             records = {arm: results.select(task, arm) for arm in results.study.arms}
             values = {
-                arm: [final_value(r, "test_accuracy") for r in rs] for arm, rs in records.items()
+                arm: list(results.values(task, arm, "test_accuracy").values()) for arm in records
             }
             ceilings = [
                 r.ceiling["test_accuracy"] for rs in records.values() for r in rs if r.ceiling

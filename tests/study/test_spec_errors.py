@@ -98,9 +98,21 @@ WRONG = {
     "same rates": (task(label_noise=[0.1, 0.1]), "two tasks of one name"),
     "negative diffusion": (arms(diffusion=-0.1), "arms.diffusion: diffusion must be"),
     "unstable diffusion": (arms(diffusion=0.7), "arms.diffusion: diffusion must be"),
-    "arm lr": (arms(lr="fast"), "arms.diffusion: "),
+    "arm lr": (arms(lr="fast"), "arms.diffusion: lr must be a number greater than 0, got"),
     "infinite option": (arms(max_norm=float("inf")), "arms.diffusion: option 'max_norm' must be"),
     "option no value": (arms(mode=object()), "arms.diffusion: option 'mode' must be"),
+    "noise as text": (task(label_noise="0.1"), "tasks.spiral: label_noise must be a number in"),
+    "noise in a number": (task(noise_in=5), "noise_in must be a list of 'train', 'test' or both"),
+    "noise in a text": (task(noise_in="train"), "such as ['train'], got 'train'"),
+    "too many seeds": ({"seeds": 10**22}, "'seeds': input should be less than or equal to 10000"),
+    "arm lr zero": (arms(lr=0), "arms.diffusion: lr must be a number greater than 0, got 0"),
+    "foreign type": (
+        {"arms": {"SGD": {"kind": "SGD", "momentum": "x"}}, "confirmatory": []},
+        "check the types of lr = 0.1, momentum = 'x'",
+    ),
+    "empty name": ({"tasks": {"": {"kind": "Spiral"}}}, "a name must be one line"),
+    "two-line name": ({"tasks": {"a\nb": {"kind": "Spiral"}}}, "a name must be one line"),
+    "loss is no function": ({"loss": "math:pi"}, "loss: 'math:pi' is no function"),
     "own baseline": ({"confirmatory": ["SGD"]}, "the baseline 'SGD' cannot be in its own family"),
     "a constant": ({"model": {"kind": "math:pi"}}, "math:pi is no class or function"),
     "no such module": (arms(kind="nosuch.module:X"), "cannot import optimizer 'nosuch.module:X'"),
@@ -142,7 +154,7 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_with_seeds_and_with_tasks_refuse_what_is_not_there(spec):
     """A block number below 1 and an unknown task are errors that say what was got."""
     study = StudySpec.from_dict(spec())
-    with pytest.raises(SpecError, match="seeds must be at least 1, got 0"):
+    with pytest.raises(SpecError, match="seeds must be from 1 to 10000, got 0"):
         study.with_seeds(0)
     with pytest.raises(SpecError, match="unknown task 'sprial'; did you mean 'spiral'"):
         study.with_tasks(["sprial"])

@@ -135,6 +135,45 @@ def test_a_newer_schema(folder, refused):
         Results.load(folder)
 
 
+@pytest.mark.parametrize("version", ["", "new", "0", "-1"])
+def test_a_damaged_schema_version(version, folder, refused):
+    with sqlite3.connect(folder / "store.sqlite") as connection:
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'schema_version'", [version])
+    connection.close()
+    refused(folder, "is damaged: its schema version must be a number from 1")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE meta SET value = '{' WHERE name = 'study'",
+        "UPDATE trials SET curves = '[1, 2'",
+    ],
+)
+def test_damaged_json(statement, folder):
+    """What cannot be read is said in one line, with the file."""
+    with sqlite3.connect(folder / "store.sqlite") as connection:
+        connection.execute(statement)
+    connection.close()
+    with pytest.raises(StoreError, match=rf"the store in '{folder}.*' is damaged") as caught:
+        Results.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_refusal_names_what_differs(folder, study):
+    """The keys, and the tasks and arms by name; words do not count."""
+    arms = {**study.arms, "SGD": study.arms["SGD"].model_copy(update={"options": {"lr": 0.5}})}
+    other = study.model_copy(update={"seeds": 3, "title": "New", "arms": arms})
+    with pytest.raises(StoreError, match=r"it differs in seeds, arms\.SGD\)"):
+        Store.create(folder, other)
+
+
+def test_words_are_those_of_the_latest_run(folder, study):
+    """A title may be mended; it is then the one shown."""
+    run_study(study.model_copy(update={"title": "Better words"}), out=folder, workers=0)
+    assert Results.load(folder).study.title == "Better words"
+
+
 def read_only(place):
     mode = place.stat().st_mode
     place.chmod(mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))

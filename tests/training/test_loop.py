@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from heatgrad.training import LOSSES, initialised, train
-from heatgrad.training.loop import PROBES_PER_EPOCH
 
 CURVES = ("train_loss", "test_loss", "test_accuracy", "grad_norm")
 
@@ -102,24 +101,47 @@ def test_a_diverging_run_stops_with_its_first_non_finite_loss(blobs):
 
 
 def test_gradients_are_probed_a_few_times_an_epoch(blobs, plain, monkeypatch):
-    """Never more than 8 probes an epoch, the first at its first step; all steps if fewer."""
-    calls = []
-
-    def count(optimizer):
-        calls.append(optimizer)
-        return probe(optimizer)
-
+    """All steps if there are at most 8, else 8 of them, evenly over the whole epoch."""
     from heatgrad.training import loop
 
+    probed = []
     probe = loop.probe_gradient
-    monkeypatch.setattr(loop, "probe_gradient", count)
-    for size, expected in ((48, 1), (16, 3), (6, 8), (2, 8)):
+
+    def record(optimizer):
+        probed.append(steps[0])
+        return probe(optimizer)
+
+    monkeypatch.setattr(loop, "probe_gradient", record)
+    for size, expected in (
+        (48, [0]),
+        (16, [0, 1, 2]),
+        (6, list(range(8))),
+        (4, [0, 1, 3, 4, 6, 7, 9, 10]),
+        (2, [0, 3, 6, 9, 12, 15, 18, 21]),
+    ):
         model = plain()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        calls.clear()
+        steps = [0]
+        optimizer.register_step_post_hook(lambda *_, steps=steps: steps.append(steps.pop() + 1))
+        probed.clear()
         loss = LOSSES["cross_entropy"]
         list(train(model, optimizer, blobs(), loss=loss, epochs=1, batch_size=size, seed=0))
-        assert len(calls) == expected <= PROBES_PER_EPOCH
+        assert probed == expected
+
+
+def test_a_non_finite_batch_ends_the_epoch_at_once(blobs, plain):
+    """The step that would follow it is not taken, nor any other."""
+    model = plain()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    taken = []
+    optimizer.register_step_post_hook(lambda *_: taken.append(1))
+
+    def loss(logits, labels):
+        return torch.nn.functional.cross_entropy(logits, labels) / (2 - len(taken))
+
+    (record,) = train(model, optimizer, blobs(), loss=loss, epochs=9, batch_size=4, seed=0)
+    assert len(taken) == 2
+    assert record.train_loss == math.inf
 
 
 @pytest.mark.parametrize(("epochs", "size"), [(0, 4), (-1, 4), (1, 0), (1, -4)])

@@ -1,6 +1,7 @@
 """The command `heatgrad`, and what its exit codes mean: 0 done, 1 failed, 2 bad usage."""
 
 import sys
+import warnings
 from typing import Annotated, NoReturn, cast
 
 import typer
@@ -43,6 +44,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one line and exit code 2."""
+    warnings.showwarning = _show_warning
     try:
         code = app(prog_name="heatgrad", standalone_mode=False)
     except _UsageError as error:
@@ -57,6 +59,10 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", code=1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_warning(message: Warning | str, *place: object, **options: object) -> None:
+    print(f"heatgrad: warning: {' '.join(str(message).splitlines())}", file=sys.stderr)
 
 
 def _fail(message: str, *, code: int) -> NoReturn:

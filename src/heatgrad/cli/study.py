@@ -1,5 +1,6 @@
 """`heatgrad study`: run, resume and read matched comparisons of optimizers."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,8 @@ def run(
     from heatgrad.report import write_report
     from heatgrad.study.run import default_workers, load_study, run_study
 
+    if Path(spec).is_file():  # parts of the user's own lie beside their spec
+        sys.path.insert(0, str(Path(spec).resolve().parent))
     study = load_study(spec)
     if task:
         study = study.with_tasks(task)

@@ -39,7 +39,7 @@ def print_estimate(study: StudySpec, folder: Path, *, workers: int) -> None:
     console.print(
         f"{result.num_trials} trials, {result.num_stored} stored, {result.steps:,} steps to do: "
         f"about {result.hours:.2f} hours on {max(1, workers)} worker(s), measured from a few "
-        f"steps of plain SGD",
+        f"steps of every arm",
     )
 
 

@@ -1,10 +1,21 @@
 """The errors a user can cause; the command line turns each into one line and an exit code."""
 
-__all__ = ["DataError", "HeatgradError", "RunError", "SpecError", "StoreError"]
+__all__ = [
+    "DataError",
+    "HeatgradError",
+    "HeatgradWarning",
+    "RunError",
+    "SpecError",
+    "StoreError",
+]
 
 
 class HeatgradError(Exception):
     """Base of the errors that say what is required, what was received and the remedy."""
+
+
+class HeatgradWarning(UserWarning):
+    """A setting that is allowed but rarely meant."""
 
 
 class SpecError(HeatgradError, ValueError):

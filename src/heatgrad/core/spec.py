@@ -74,7 +74,7 @@ def _first_error(model: type[BaseModel], error: ValidationError) -> str:
     # Unknown keys first: they are what other complaints (a missing key) often come from.
     details = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     first = details[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = " ".join(".".join(str(part) for part in first["loc"]).split())
     if first["type"] == "extra_forbidden":
         owner = _model_at(model, first["loc"][:-1])
         choices = nearest(str(first["loc"][-1]), owner.model_fields) if owner else ""

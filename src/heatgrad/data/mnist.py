@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -39,7 +40,37 @@ _FASHION = _Source(
 
 
 @dataclass(frozen=True, kw_only=True)
-class MNIST(Task):
+class _MNISTLayout(Task):
+    """Images and labels in four files of MNIST's layout."""
+
+    root: str | None = None
+    num_train: int | None = None
+    num_test: int | None = None
+
+    _source: ClassVar[_Source]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_rate(self.label_noise, _NUM_CLASSES)
+        if self.root is not None:
+            # A path becomes text, so that a task is made of plain values only.
+            object.__setattr__(self, "root", os.fspath(self.root))
+        for name in ("num_train", "num_test"):
+            if getattr(self, name) is not None:
+                check_int(name, getattr(self, name), at_least=1)
+
+    def generate(self, seed: int) -> Dataset:
+        """Return the data with clean labels; only the choice of subsets depends on the seed.
+
+        Raises:
+            DataError: If a file is missing or damaged.
+            ValueError: If a subset is larger than the files.
+        """
+        return _load(self._source, self.root, self.num_train, self.num_test, seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MNIST(_MNISTLayout):
     """MNIST: 60,000 and 10,000 handwritten digits of 28 by 28 pixels.
 
     Reads `MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte`, or the same with `.gz`,
@@ -66,26 +97,11 @@ class MNIST(Task):
         Y. LeCun, C. Cortes, C. J. C. Burges, the MNIST database of handwritten digits.
     """
 
-    root: str | None = None
-    num_train: int | None = None
-    num_test: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_options(self)
-
-    def generate(self, seed: int) -> Dataset:
-        """Return the data with clean labels; only the choice of subsets depends on the seed.
-
-        Raises:
-            DataError: If a file is missing or damaged.
-            ValueError: If a subset is larger than the files.
-        """
-        return _load(_MNIST, self.root, self.num_train, self.num_test, seed)
+    _source: ClassVar[_Source] = _MNIST
 
 
 @dataclass(frozen=True, kw_only=True)
-class FashionMNIST(Task):
+class FashionMNIST(_MNISTLayout):
     """Fashion-MNIST: 60,000 and 10,000 pictures of clothing of 28 by 28 pixels.
 
     Reads `FashionMNIST/raw/*`, as `MNIST` does. Pixels in [0, 1] are normalised by the mean
@@ -109,32 +125,7 @@ class FashionMNIST(Task):
         H. Xiao, K. Rasul, R. Vollgraf (2017), arXiv:1708.07747.
     """
 
-    root: str | None = None
-    num_train: int | None = None
-    num_test: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_options(self)
-
-    def generate(self, seed: int) -> Dataset:
-        """Return the data with clean labels; only the choice of subsets depends on the seed.
-
-        Raises:
-            DataError: If a file is missing or damaged.
-            ValueError: If a subset is larger than the files.
-        """
-        return _load(_FASHION, self.root, self.num_train, self.num_test, seed)
-
-
-def _check_options(task: MNIST | FashionMNIST) -> None:
-    check_rate(task.label_noise, _NUM_CLASSES)
-    if task.root is not None:
-        # A path becomes text, so that a task is made of plain values only.
-        object.__setattr__(task, "root", os.fspath(task.root))
-    for name in ("num_train", "num_test"):
-        if getattr(task, name) is not None:
-            check_int(name, getattr(task, name), at_least=1)
+    _source: ClassVar[_Source] = _FASHION
 
 
 def _load(

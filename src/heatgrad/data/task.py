@@ -9,6 +9,8 @@ from heatgrad.data.noise import with_label_noise
 
 __all__ = ["Task"]
 
+_PARTS = frozenset({"train", "test"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
@@ -43,13 +45,14 @@ class Task(ABC):
     noise_in: tuple[str, ...] = ("train", "test")
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_noise < 1:
-            raise ValueError(f"label_noise must be in [0, 1), got {self.label_noise!r}")
-        parts = tuple(self.noise_in)
-        if not parts or not set(parts) <= {"train", "test"}:
+        rate = self.label_noise
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+            raise ValueError(f"label_noise must be a number in [0, 1), got {rate!r}")
+        parts = self.noise_in
+        if not isinstance(parts, (tuple, list)) or not parts or not _PARTS.issuperset(parts):
             raise ValueError(
-                f"noise_in must be a tuple of 'train', 'test' or both, got {self.noise_in!r}; "
-                f"for no label noise set label_noise=0"
+                f"noise_in must be a list of 'train', 'test' or both, such as ['train'], got "
+                f"{parts!r}; for no label noise set label_noise = 0"
             )
         # One spelling, so that equal tasks are written and hashed alike: 4 becomes 4.0.
         for field in fields(self):

@@ -13,7 +13,36 @@ from heatgrad.models.weights import draw_weights_
 __all__ = ["MediumMLP", "SimpleMLP"]
 
 
-class SimpleMLP(nn.Module):
+class _MLP(nn.Module):
+    """Linear layers; each hidden one is followed by batch norm, ReLU and dropout."""
+
+    def __init__(
+        self, input_shape: Sequence[int], num_classes: int, widths: Sequence[int], dropout: float
+    ) -> None:
+        super().__init__()
+        check_num_classes(num_classes)
+        check_dropout(dropout)
+        layers: list[nn.Module] = [nn.Flatten()]
+        size = math.prod(check_sizes("input_shape", input_shape))
+        for width in widths:
+            layers += [
+                nn.Linear(size, width),
+                nn.BatchNorm1d(width),
+                nn.ReLU(),
+                ByteDropout(dropout),
+            ]
+            size = width
+        layers.append(nn.Linear(size, num_classes))
+        self.layers = nn.Sequential(*layers)
+        draw_weights_(self.layers)
+
+    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits [1]."""
+        out: Tensor = self.layers(x)
+        return out
+
+
+class SimpleMLP(_MLP):
     """Three linear layers: two hidden ones of equal width, then the classes.
 
     Each hidden layer is linear, batch normalisation, ReLU, dropout.
@@ -47,17 +76,11 @@ class SimpleMLP(nn.Module):
         width: int = 128,
         dropout: float = 0.2,
     ) -> None:
-        super().__init__()
         check_sizes("width", (width,))
-        self.layers = _mlp(input_shape, num_classes, (width, width), dropout)
-
-    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
-        """Return the logits [1]."""
-        out: Tensor = self.layers(x)
-        return out
+        super().__init__(input_shape, num_classes, (width, width), dropout)
 
 
-class MediumMLP(nn.Module):
+class MediumMLP(_MLP):
     """Five linear layers of decreasing width, for flattened images.
 
     Each hidden layer is linear, batch normalisation, ReLU, dropout.
@@ -92,26 +115,4 @@ class MediumMLP(nn.Module):
         widths: Sequence[int] = (512, 256, 128, 64),
         dropout: float = 0.2,
     ) -> None:
-        super().__init__()
-        self.layers = _mlp(input_shape, num_classes, check_sizes("widths", widths), dropout)
-
-    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
-        """Return the logits [1]."""
-        out: Tensor = self.layers(x)
-        return out
-
-
-def _mlp(
-    input_shape: Sequence[int], num_classes: int, widths: Sequence[int], dropout: float
-) -> nn.Sequential:
-    check_num_classes(num_classes)
-    check_dropout(dropout)
-    layers: list[nn.Module] = [nn.Flatten()]
-    size = math.prod(check_sizes("input_shape", input_shape))
-    for width in widths:
-        layers += [nn.Linear(size, width), nn.BatchNorm1d(width), nn.ReLU(), ByteDropout(dropout)]
-        size = width
-    layers.append(nn.Linear(size, num_classes))
-    net = nn.Sequential(*layers)
-    draw_weights_(net)
-    return net
+        super().__init__(input_shape, num_classes, check_sizes("widths", widths), dropout)

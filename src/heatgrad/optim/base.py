@@ -82,6 +82,11 @@ class TransformedSGD(Optimizer, ABC):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group, after the checks that the constructor makes."""
+        if not isinstance(param_group, dict):
+            raise TypeError(
+                f"param_group must be a dict such as {{'params': [...]}}, got "
+                f"{type(param_group).__name__}"
+            )
         options = {**self.defaults, **param_group}
         checks.check_group(options)
         checks.check_groups_agree([*self.param_groups, options])
@@ -136,10 +141,12 @@ class TransformedSGD(Optimizer, ABC):
         return loss
 
     def _active_groups(self) -> list[ActiveGroup]:
+        # Groups may be edited between steps, or loaded: what decides the step is looked at again.
+        checks.check_groups_agree(self.param_groups)
         groups = [ActiveGroup(options) for options in self.param_groups]
         for group in groups:
             options = group.options
-            checks.check_diffusion(options["diffusion"], options["mode"])
+            checks.check_transform(options)
             if options["fused"] and any(p.is_complex() for p in group.params):
                 raise RuntimeError("fused=True does not support complex parameters")
             group.grads = updates.decay(

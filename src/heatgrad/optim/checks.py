@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from heatgrad.core.errors import HeatgradWarning
 from heatgrad.laplacian import BOUNDARIES, max_explicit_diffusion
 from heatgrad.optim.operators import LAYER_MODES
 
@@ -18,6 +19,7 @@ __all__ = [
     "check_group",
     "check_groups_agree",
     "check_placebo",
+    "check_transform",
     "warn_about",
 ]
 
@@ -38,6 +40,11 @@ def check_group(group: Mapping[str, Any]) -> None:
             f"nesterov needs momentum > 0 and dampening = 0, got momentum = "
             f"{group['momentum']} and dampening = {group['dampening']}"
         )
+    check_transform(group)
+
+
+def check_transform(group: Mapping[str, Any]) -> None:
+    """Raise if what decides a group's transform is not usable; quick enough for every step."""
     if group["mode"] not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {group['mode']!r}")
     if group["boundary"] not in BOUNDARIES:
@@ -77,7 +84,7 @@ def warn_about(group: Mapping[str, Any]) -> None:
         warnings.warn(
             f"diffusion {diffusion} in mode '{mode}' changes the sign of some gradient components "
             f"(a step uphill for them); choose at most {keeps_sign[mode]} to keep every sign",
-            UserWarning,
+            HeatgradWarning,
             stacklevel=_caller_level(),
         )
     ones = sum(1 for param in group["params"] if param.numel() == 1)
@@ -85,7 +92,7 @@ def warn_about(group: Mapping[str, Any]) -> None:
         warnings.warn(
             f"mode 'centralize' leaves {ones} one-element parameter(s) as they are: without "
             f"their mean they would not train; give them a group with diffusion=0 instead",
-            UserWarning,
+            HeatgradWarning,
             stacklevel=_caller_level(),
         )
 

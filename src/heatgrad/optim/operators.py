@@ -104,8 +104,10 @@ def diffuse_layer(grad: Tensor, diffusion: float, mode: str) -> Tensor:
         work = (mean - work).mul_(diffusion).add_(work)
     elif mode == "layer_literal":
         work = (work - mean).mul_(diffusion).add_(work)
-    else:
+    elif mode in ("centralize", "centralize_channel"):
         work = work - mean
+    else:
+        raise ValueError(f"mode must be one of {', '.join(LAYER_MODES)}, got {mode!r}")
     return work.to(grad.dtype)
 
 
@@ -134,9 +136,11 @@ def _neighbours(flats: Sequence[Tensor], boundary: str) -> list[tuple[Tensor, Te
         before, after = firsts[:1], lasts[-1:]
     elif boundary == "periodic":
         before, after = lasts[-1:], firsts[:1]
-    else:
+    elif boundary == "dirichlet":
         before = [torch.zeros_like(first) for first in firsts[:1]]
         after = [torch.zeros_like(last) for last in lasts[-1:]]
+    else:
+        raise ValueError(f"boundary must be neumann, periodic or dirichlet, got {boundary!r}")
     return [
         (_crossing(left, flat), _crossing(right, flat))
         for left, flat, right in zip(before + lasts[:-1], flats, firsts[1:] + after, strict=True)

@@ -14,6 +14,8 @@ from heatgrad.study.verdict import show_value
 
 __all__ = ["write_report"]
 
+# Marks our pages: only what carries it is replaced.
+GENERATOR = '<meta name="generator" content="heatgrad'
 # What each verdict means, for the page's key.
 KEY = {
     "HELPS": "beats the baseline, and every control, by more than the margin",
@@ -31,14 +33,15 @@ def write_report(results: Results, path: str | Path) -> None:
     """Write the page of a study: verdicts first, then figures, data, spec and hardware.
 
     The file holds everything it shows and asks nothing of a network. An older page at the same
-    place is replaced.
+    place is replaced; any other file is left alone.
 
     Args:
         results: From `run_study` or `Results.load`.
         path: The HTML file to write.
 
     Raises:
-        StoreError: If there is no record yet, or the file cannot be written.
+        StoreError: If there is no record yet, the place is taken by another file, or it cannot
+            be written.
     """
     if not results.records:
         raise StoreError(
@@ -68,9 +71,20 @@ def write_report(results: Results, path: str | Path) -> None:
         version=heatgrad.__version__,
     )
     try:
+        _check_replaceable(Path(path))
         Path(path).write_text(page, encoding="utf-8")
     except OSError as error:
         raise StoreError(f"cannot write the page '{path}': {error.strerror}") from error
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise StoreError if the path holds something else than an older page of ours."""
+    if not path.exists() or path.is_dir():
+        return
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if start and GENERATOR.encode() not in start:
+        raise StoreError(f"'{path}' is not a page of heatgrad; give another file with --out")
 
 
 def _environments(results: Results) -> list[dict[str, str]]:

@@ -93,5 +93,9 @@ def build(target: Callable[..., Any], where: str, *args: Any, **options: Any) ->
         return target(*args, **options)
     except HeatgradError:
         raise
-    except (ValueError, TypeError, RuntimeError) as error:
+    except TypeError as error:
+        # Often a foreign function's own words, which do not say what was received.
+        given = ", ".join(f"{name} = {value!r}" for name, value in options.items()) or "no options"
+        raise SpecError(f"{where}: {error}; check the types of {given}") from error
+    except (ValueError, RuntimeError) as error:
         raise SpecError(f"{where}: {error}") from error

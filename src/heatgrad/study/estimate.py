@@ -10,12 +10,12 @@ from heatgrad.core.lookup import lookup
 from heatgrad.study.run import workload
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import STORE_FILE, Store
-from heatgrad.study.trial import Trial, load_data, make_model, plan
-from heatgrad.training import LOSSES, steps_per_epoch
+from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, plan
+from heatgrad.training import LOSSES, evaluate, steps_per_epoch
 
 __all__ = ["Estimate", "TaskEstimate", "estimate"]
 
-_SECONDS_MEASURED = 0.5
+_SECONDS_MEASURED = 0.2
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TaskEstimate:
         task: Name of the task.
         trials: Its trials.
         steps: Optimizer steps of one trial.
-        seconds: Estimated time of one trial on one thread [s].
+        seconds: Estimated time of one trial on one thread, mean over the arms [s].
     """
 
     task: str
@@ -57,8 +57,7 @@ class Estimate:
 def estimate(study: StudySpec, folder: Path, *, workers: int) -> Estimate:
     """Return what is left to do of a study and how long it may take; nothing is written.
 
-    Steps of plain SGD are timed for half a second per task, on one thread; evaluation and the
-    cost of other optimizers are not counted.
+    A few steps of every arm and one evaluation are timed on every task, on one thread.
     """
     stored = set()
     if (folder / STORE_FILE).exists():
@@ -67,29 +66,38 @@ def estimate(study: StudySpec, folder: Path, *, workers: int) -> Estimate:
         store.close()
     work = workload(study, stored)
     trials = plan(study)
-    rows = {}
+    rows, cost = {}, {}
     for name in study.tasks:
         mine = [trial for trial in trials if trial.task_name == name]
-        steps, seconds = _measure(mine[0])
-        rows[name] = TaskEstimate(name, len(mine), steps, steps * seconds)
+        arms = {trial.arm_name: trial for trial in mine}
+        for arm, trial in arms.items():
+            cost[name, arm] = _measure(trial)
+        count = mine[0].epochs * _steps_per_epoch(mine[0])
+        mean = sum(cost[name, arm] for arm in arms) / len(arms)
+        rows[name] = TaskEstimate(name, len(mine), count, mean)
+    seconds = sum(cost[trial.task_name, trial.arm_name] for trial in work.todo)
     return Estimate(
         tasks=tuple(rows.values()),
         num_trials=work.num_trials,
         num_stored=work.num_stored,
         steps=sum(rows[trial.task_name].steps for trial in work.todo),
-        hours=sum(rows[t.task_name].seconds for t in work.todo) / max(1, workers) / 3600,
+        hours=seconds / max(1, workers) / 3600,
     )
 
 
-def _measure(trial: Trial) -> tuple[int, float]:
-    """Return the steps of a trial and the seconds of one step."""
+def _steps_per_epoch(trial: Trial) -> int:
+    return steps_per_epoch(len(load_data(trial).y_train), trial.batch_size)
+
+
+def _measure(trial: Trial) -> float:
+    """Return the seconds that a trial takes: its steps and its evaluations."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         dataset = load_data(trial)
         model = make_model(trial, dataset)
         loss = lookup(trial.loss, LOSSES, "loss")
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+        optimizer = make_optimizer(trial, model.parameters())
         x, y = dataset.x_train[: trial.batch_size], dataset.y_train[: trial.batch_size]
         count, started = -2, 0.0  # two steps to warm up
         while count < 1 or time.perf_counter() - started < _SECONDS_MEASURED:
@@ -99,7 +107,10 @@ def _measure(trial: Trial) -> tuple[int, float]:
             loss(model(x), y).backward()
             optimizer.step()
             count += 1
-        seconds = (time.perf_counter() - started) / count
+        step = (time.perf_counter() - started) / count
+        started = time.perf_counter()
+        evaluate(model, dataset, loss=loss)
+        evaluation = time.perf_counter() - started
     finally:
         torch.set_num_threads(threads)
-    return trial.epochs * steps_per_epoch(len(dataset.y_train), trial.batch_size), seconds
+    return trial.epochs * (_steps_per_epoch(trial) * step + evaluation)

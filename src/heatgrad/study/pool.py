@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from heatgrad.core.errors import HeatgradError, RunError
+from heatgrad.core.errors import HeatgradError, HeatgradWarning, RunError
 from heatgrad.study.store import Store
 from heatgrad.study.trial import Trial, run_trial
 
@@ -116,7 +117,9 @@ def _run_here(
     _epochs_done, _store, _environment = [0] * len(trials), Store.attach(folder), environment
     try:
         for index, trial in enumerate(trials):
-            _work(index, trial)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", HeatgradWarning)
+                _work(index, trial)
             on_progress(sum(_epochs_done), trial)
     finally:
         torch.set_num_threads(threads)
@@ -129,6 +132,7 @@ def _start_worker(epochs_done: Any, folder: Path, environment: dict[str, Any]) -
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore", HeatgradWarning)  # said once, before the run
     _epochs_done, _store, _environment = epochs_done, Store.attach(folder), environment
 
 

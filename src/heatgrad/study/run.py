@@ -1,6 +1,7 @@
 """Load, check, run and resume studies."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 
-from heatgrad.core.errors import SpecError
+from heatgrad.core.errors import HeatgradWarning, SpecError
 from heatgrad.core.lookup import lookup, nearest
 from heatgrad.data import TASKS
 from heatgrad.models import MODELS
@@ -129,17 +130,24 @@ def run_study(
 def check_study(study: StudySpec) -> None:
     """Build every part of a study once, so that what cannot work is said before the run.
 
+    What an optimizer warns of is said here, once an arm, and not again by the workers.
+
     Raises:
         SpecError: If an option is refused.
         DataError: If data are missing or damaged.
     """
     _check_names(study)
-    seen = set()
-    for trial in plan(study):
-        part = (trial.task_name, str(trial.model))
-        if part not in seen:
-            seen.add(part)
-            make_model(trial, load_data(trial))
+    models: dict[str, torch.nn.Module] = {}
+    said: dict[str, None] = {}
+    for trial in plan(study.with_seeds(1)):
+        if trial.task_name not in models:
+            models[trial.task_name] = make_model(trial, load_data(trial))
+        with warnings.catch_warnings(record=True) as raised:
+            warnings.simplefilter("always")
+            make_optimizer(trial, models[trial.task_name].parameters())
+        said |= {f"arms.{trial.arm_name}: {warning.message}": None for warning in raised}
+    for text in said:
+        warnings.warn(text, HeatgradWarning, stacklevel=3)
 
 
 def default_workers() -> int:
@@ -150,9 +158,10 @@ def default_workers() -> int:
 
 
 def _check_names(study: StudySpec) -> None:
-    lookup(study.loss, LOSSES, "loss")
+    if not callable(lookup(study.loss, LOSSES, "loss")):
+        raise SpecError(f"loss: '{study.loss}' is no function; give a loss of logits and labels")
     tasks, arms = set(), set()
-    for trial in plan(study):
+    for trial in plan(study.with_seeds(1)):
         if trial.task_name not in tasks:
             tasks.add(trial.task_name)
             where = f"tasks.{trial.task_name}"
@@ -160,7 +169,9 @@ def _check_names(study: StudySpec) -> None:
             find(trial.model, MODELS, "model", f"{where}: model")
         if trial.arm_name not in arms:
             arms.add(trial.arm_name)
-            optimizer = make_optimizer(trial, [torch.nn.Parameter(torch.zeros(2))])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                optimizer = make_optimizer(trial, [torch.nn.Parameter(torch.zeros(2))])
             schedule = find(trial.schedule, SCHEDULES, "schedule", "schedule")
             options = trial.schedule.options
             build(schedule, "schedule", optimizer, trial.epochs, **options)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from heatgrad.core.errors import SpecError
 from heatgrad.core.lookup import nearest
@@ -13,6 +13,20 @@ from heatgrad.study.components import Component
 __all__ = ["METRICS", "ArmSpec", "Metric", "ModelSpec", "ScheduleSpec", "StudySpec", "TaskSpec"]
 
 Positive = Annotated[int, Field(ge=1)]
+# Ten thousand blocks are more than any study runs, and few enough to be listed.
+Blocks = Annotated[int, Field(ge=1, le=10_000)]
+
+
+def _is_one_line(name: str) -> str:
+    if not name or name != name.strip() or len(name.splitlines()) > 1 or len(name) > 80:
+        raise ValueError(
+            f"a name must be one line of 1 to 80 characters without spaces around it, got {name!r}"
+        )
+    return name
+
+
+# Names stand in tables and messages.
+Name = Annotated[str, AfterValidator(_is_one_line)]
 Rate = Annotated[float, Field(gt=0)]
 
 
@@ -76,7 +90,7 @@ class TaskSpec(Component):
 
     note: str = ""
     model: ModelSpec | None = None
-    seeds: Positive | None = None
+    seeds: Blocks | None = None
     epochs: Positive | None = None
     batch_size: Positive | None = None
     lr: Rate | None = None
@@ -92,6 +106,13 @@ class ArmSpec(Component):
     """
 
     control_of: str | None = None
+
+    @model_validator(mode="after")
+    def _lr_is_positive(self) -> "ArmSpec":
+        lr = self.options.get("lr", 1.0)
+        if isinstance(lr, bool) or not isinstance(lr, (int, float)) or lr <= 0:
+            raise ValueError(f"lr must be a number greater than 0, got {lr!r}")
+        return self
 
 
 class StudySpec(Spec):
@@ -124,7 +145,7 @@ class StudySpec(Spec):
     question: str = ""
     notes: tuple[str, ...] = Field(default=(), strict=False)
     entropy: Annotated[int, Field(ge=0)] = 0
-    seeds: Positive
+    seeds: Blocks
     epochs: Positive
     batch_size: Positive
     lr: Rate
@@ -135,8 +156,8 @@ class StudySpec(Spec):
     confirmatory: tuple[str, ...] = Field(default=(), strict=False)
     schedule: ScheduleSpec = ScheduleSpec()
     model: ModelSpec
-    tasks: Annotated[dict[str, TaskSpec], Field(min_length=1)]
-    arms: Annotated[dict[str, ArmSpec], Field(min_length=1)]
+    tasks: Annotated[dict[Name, TaskSpec], Field(min_length=1)]
+    arms: Annotated[dict[Name, ArmSpec], Field(min_length=1)]
 
     @model_validator(mode="before")
     @classmethod
@@ -214,10 +235,10 @@ class StudySpec(Spec):
         """Return the same study with another number of blocks, for every task.
 
         Raises:
-            SpecError: If `seeds` is below 1.
+            SpecError: If `seeds` is below 1 or above 10,000.
         """
-        if seeds < 1:
-            raise SpecError(f"seeds must be at least 1, got {seeds}")
+        if not 1 <= seeds <= 10_000:
+            raise SpecError(f"seeds must be from 1 to 10000, got {seeds}")
         tasks = {name: task.model_copy(update={"seeds": None}) for name, task in self.tasks.items()}
         return self.model_copy(update={"seeds": seeds, "tasks": tasks})
 

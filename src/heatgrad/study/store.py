@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from safetensors.torch import save_file
 
-from heatgrad.core.errors import StoreError
+from heatgrad.core.errors import HeatgradError, StoreError
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.trial import Trial, TrialResult
 
@@ -127,6 +127,7 @@ class Store:
         with _explained(path):
             store._initialise(study)
             store._check_is_of(study)
+            store._update_words(study)
             (folder / "weights").mkdir(exist_ok=True)
         for leftover in (folder / "weights").glob("*.part"):
             leftover.unlink(missing_ok=True)
@@ -161,7 +162,9 @@ class Store:
             text = connection.scalar(sa.select(_meta.c.value).where(_meta.c.name == "study"))
         if text is None:
             raise StoreError(f"'{self.folder / STORE_FILE}' is not a heatgrad store")
-        return StudySpec.from_dict(json.loads(text), source=str(self.folder / STORE_FILE))
+        with _explained(self.folder / STORE_FILE):
+            values = json.loads(text)
+        return StudySpec.from_dict(values, source=str(self.folder / STORE_FILE))
 
     def keys(self) -> set[str]:
         """Return the keys of all stored trials."""
@@ -220,8 +223,7 @@ class Store:
             _metadata.create_all(connection)
             rows = {
                 "schema_version": str(SCHEMA_VERSION),
-                # In the order of the spec: it is the order in which arms are shown.
-                "study": json.dumps(study.model_dump(mode="json"), allow_nan=False),
+                "study": _written(study),
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
             }
             insert = sa.insert(_meta).prefix_with("OR IGNORE")
@@ -234,9 +236,17 @@ class Store:
         self._check_schema()
         other = self.study
         if other.id != study.id:
+            keys = ", ".join(_differing(other, study))
             raise StoreError(
-                f"'{self.folder}' holds another study ('{other.name}', or another version of it); "
+                f"'{self.folder}' holds another study ('{other.name}'; it differs in {keys}); "
                 f"give another folder with --out"
+            )
+
+    def _update_words(self, study: StudySpec) -> None:
+        """Take the title, the notes and the order of the arms from the study at hand."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.update(_meta).where(_meta.c.name == "study").values(value=_written(study))
             )
 
     def _check_schema(self) -> None:
@@ -244,7 +254,13 @@ class Store:
             if "meta" not in sa.inspect(connection).get_table_names():
                 raise StoreError(f"'{self.folder / STORE_FILE}' is not a heatgrad store")
             query = sa.select(_meta.c.value).where(_meta.c.name == "schema_version")
-            version = int(connection.scalar(query) or 0)
+            stored = str(connection.scalar(query) or "")
+        if not stored.isdecimal() or int(stored) < 1:
+            raise StoreError(
+                f"'{self.folder / STORE_FILE}' is damaged: its schema version must be a number "
+                f"from 1, found {stored!r}; restore the file or give another folder"
+            )
+        version = int(stored)
         if version > SCHEMA_VERSION:
             raise StoreError(
                 f"'{self.folder / STORE_FILE}' has schema {version}, this heatgrad reads up to "
@@ -282,6 +298,28 @@ def _engine(path: Path, *, read_only: bool) -> sa.Engine:
     return sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
 
 
+def _written(study: StudySpec) -> str:
+    """Return a study's JSON, in the order of the spec, in which its arms are shown."""
+    return json.dumps(study.model_dump(mode="json"), allow_nan=False)
+
+
+def _differing(stored: StudySpec, study: StudySpec) -> list[str]:
+    """Return the keys of a spec by which two studies differ, tasks and arms by their names."""
+    before, after = stored.model_dump(mode="json"), study.model_dump(mode="json")
+    keys = []
+    for name in before:
+        if name in ("tasks", "arms"):
+            names = dict.fromkeys([*before[name], *after[name]])
+            keys += [
+                f"{name}.{part}"
+                for part in names
+                if before[name].get(part) != after[name].get(part)
+            ]
+        elif name not in ("title", "question", "notes") and before[name] != after[name]:
+            keys.append(name)
+    return keys
+
+
 def _check_writable(folder: Path, path: Path) -> None:
     for place in (folder, path):
         if place.exists():
@@ -298,6 +336,10 @@ def _explained(place: Path) -> Iterator[None]:
     """Turn what the disk or SQLite refuse into one line."""
     try:
         yield
+    except HeatgradError:
+        raise
+    except ValueError as error:
+        raise StoreError(f"the store in '{place}' is damaged: {error}") from error
     except sa.exc.DatabaseError as error:
         raise StoreError(f"cannot use the store in '{place}': {error.orig}") from error
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from heatgrad.core.errors import SpecError
 from heatgrad.core.lookup import lookup
 from heatgrad.core.random import stream_seed
 from heatgrad.core.spec import Spec, canonical_json, digest
@@ -145,6 +146,7 @@ def make_model(trial: Trial, dataset: Dataset) -> nn.Module:
         return model
 
     model = initialised(construct, seed=trial.seed)
+    _check_is(model, nn.Module, f"{where} '{trial.model.kind}'")
     # Convolutions on a CPU are markedly faster in this layout; results do not depend on it.
     return model.to(memory_format=torch.channels_last) if len(dataset.input_shape) == 3 else model  # type: ignore[call-overload]
 
@@ -157,6 +159,7 @@ def make_optimizer(trial: Trial, params: Any) -> torch.optim.Optimizer:
     if "seed" in inspect.signature(target).parameters:
         options.setdefault("seed", stream_seed(trial.seed, "method"))
     optimizer: torch.optim.Optimizer = build(target, where, params, **options)
+    _check_is(optimizer, torch.optim.Optimizer, f"{where}: optimizer '{trial.optimizer.kind}'")
     return optimizer
 
 
@@ -198,6 +201,15 @@ def run_trial(
     )
 
 
+def _check_is(value: Any, kind: type, what: str) -> None:
+    """Raise SpecError if a part of the user's own gave something else than it must."""
+    if not isinstance(value, kind):
+        raise SpecError(
+            f"{what} must give a {kind.__module__.partition('.')[0]} {kind.__name__}, got "
+            f"{type(value).__name__}"
+        )
+
+
 def _plain(component: Component) -> Component:
     return Component(kind=component.kind, options=component.options)
 
@@ -208,7 +220,9 @@ def _load_data(task_json: str, task_name: str, seed: int) -> Dataset:
     where = f"tasks.{task_name}"
     target = find(component, TASKS, "task", where)
     task: Task = build(target, where, **component.options)
+    _check_is(task, Task, f"{where}: task '{component.kind}'")
     dataset: Dataset = build(task.load, where, seed)
+    _check_is(dataset, Dataset, f"{where}: generate")
     return dataset
 
 
