@@ -64,7 +64,7 @@ def test_registry_entries_are_frozen_values(name):
     [
         ({"label_noise": -0.1}, r"label_noise must be a number in \[0, 1\), got -0.1"),
         ({"label_noise": 0.95}, "less than 1 - 1/K"),
-        ({"noise_in": ()}, r"noise_in must be a list of 'train', 'test' or both, such as .*, got \(\)"),
+        ({"noise_in": ()}, r"noise_in must be a list of .*, got \(\)"),
         ({"noise_in": ("valid",)}, "noise_in must be a list"),
         ({"noise_in": "train"}, "noise_in must be a list .* got 'train'"),
         ({"num_test": 0}, "num_test must be an integer of at least"),
