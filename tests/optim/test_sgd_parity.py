@@ -28,36 +28,6 @@ WEIGHT_DECAYS = {
 }
 
 
-def buffers(optimizer, params):
-    return [optimizer.state[p].get("momentum_buffer") for p in params if p in optimizer.state]
-
-
-@pytest.fixture
-def assert_equal_runs(parameters, give_gradients):
-    """Return a function that runs two optimizers side by side and compares them bit for bit."""
-
-    def compare(first, second, dtype, steps=3):
-        runs = []
-        for build in (first, second):
-            params = parameters(dtype=dtype)
-            optimizer = build(params)
-            for step in range(steps):
-                # The third parameter gets its first gradient late: a buffer is made mid-run.
-                give_gradients(params, step, missing=(2,) if step == 0 else ())
-                optimizer.step()
-            runs.append((params, buffers(optimizer, params)))
-        (params, state), (expected, expected_state) = runs
-        assert len(state) == len(expected_state)
-        for ours, theirs in zip([*params, *state], [*expected, *expected_state], strict=True):
-            if theirs is None:
-                assert ours is None
-            else:
-                assert ours.dtype == theirs.dtype
-                assert torch.equal(ours, theirs)
-
-    return compare
-
-
 @pytest.mark.parametrize("foreach", [False, True])
 @pytest.mark.parametrize("lr", LEARNING_RATES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

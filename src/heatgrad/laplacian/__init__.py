@@ -5,13 +5,13 @@ moves a tensor into its eigenbasis and back, and inverts `shift I - scale Lap`. 
 under it are public too. The equations (L.n) are on the theory page "The Laplacian".
 """
 
-from heatgrad.laplacian.boundary import BOUNDARIES, Boundary, resolve_dims
+from heatgrad.laplacian.boundary import BOUNDARIES, Boundary, check_boundary, resolve_dims
 from heatgrad.laplacian.bounds import max_explicit_diffusion, num_active_dims, spectral_radius
 from heatgrad.laplacian.eigenbasis import from_eigenbasis, to_eigenbasis
 from heatgrad.laplacian.eigenvalues import axis_eigenvalues
 from heatgrad.laplacian.operator import Laplacian
 from heatgrad.laplacian.solve import solve_shifted
-from heatgrad.laplacian.stencil import apply_stencil
+from heatgrad.laplacian.stencil import apply_stencil, apply_stencil_foreach
 from heatgrad.laplacian.transforms import dct2, dst1, idct2
 
 __all__ = [
@@ -19,7 +19,9 @@ __all__ = [
     "Boundary",
     "Laplacian",
     "apply_stencil",
+    "apply_stencil_foreach",
     "axis_eigenvalues",
+    "check_boundary",
     "dct2",
     "dst1",
     "from_eigenbasis",

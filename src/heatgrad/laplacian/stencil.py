@@ -1,12 +1,15 @@
 """The stencil: second differences along chosen axes, as a pure function."""
 
+from collections.abc import Sequence
+
+import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
 from heatgrad.laplacian.boundary import Boundary, check_boundary, resolve_dims
 from heatgrad.laplacian.precision import working_dtype
 
-__all__ = ["apply_stencil"]
+__all__ = ["apply_stencil", "apply_stencil_foreach"]
 
 
 def apply_stencil(
@@ -55,6 +58,62 @@ def apply_stencil(
         for axis in axes:
             _accumulate(total, values, axis, boundary)
     return total.to(x.dtype)
+
+
+def apply_stencil_foreach(
+    xs: Sequence[Tensor], dims: Sequence[tuple[int, ...]], boundary: Boundary
+) -> list[Tensor]:
+    """Return `apply_stencil` of each tensor, bit for bit, in a few multi-tensor operations.
+
+    Args:
+        xs: Real or complex tensors of any shapes, on one device.
+        dims: Axes of each tensor, as `resolve_dims` gives them.
+        boundary: What stands outside the grids, Eq. (L.2).
+    """
+    values = [x.to(working_dtype(x)) for x in xs]
+    totals = list(torch._foreach_sub(values, values))
+    for turn in range(max(map(len, dims), default=0)):
+        moved = [
+            (total, x, axes[turn])
+            for total, x, axes in zip(totals, values, dims, strict=True)
+            if len(axes) > turn and x.numel() > 0
+        ]
+        if boundary == "periodic":
+            _accumulate_wrapped(moved)
+        else:
+            _accumulate_flux(moved)
+        if boundary == "dirichlet":
+            for end in (0, -1):
+                torch._foreach_sub_(
+                    [total.narrow(axis, end % x.shape[axis], 1) for total, x, axis in moved],
+                    [x.narrow(axis, end % x.shape[axis], 1) for _, x, axis in moved],
+                )
+    return [total.to(x.dtype) for total, x in zip(totals, xs, strict=True)]
+
+
+def _accumulate_flux(moved: Sequence[tuple[Tensor, Tensor, int]]) -> None:
+    """Add what flows through the inner faces of each tensor along its axis. Eq. (L.4)."""
+    wide = [(total, x, axis, x.shape[axis] - 1) for total, x, axis in moved if x.shape[axis] > 1]
+    if not wide:
+        return
+    fluxes = torch._foreach_sub(
+        [x.narrow(axis, 1, n) for _, x, axis, n in wide],
+        [x.narrow(axis, 0, n) for _, x, axis, n in wide],
+    )
+    torch._foreach_add_([total.narrow(axis, 0, n) for total, _, axis, n in wide], fluxes)
+    torch._foreach_sub_([total.narrow(axis, 1, n) for total, _, axis, n in wide], fluxes)
+
+
+def _accumulate_wrapped(moved: Sequence[tuple[Tensor, Tensor, int]]) -> None:
+    """The same through all faces of a periodic axis."""
+    wide = [(total, x, axis) for total, x, axis in moved if x.shape[axis] > 1]
+    if not wide:
+        return
+    fluxes = torch._foreach_sub([x.roll(-1, axis) for _, x, axis in wide], [x for _, x, _ in wide])
+    totals = [total for total, _, _ in wide]
+    torch._foreach_add_(totals, fluxes)
+    back = [flux.roll(1, axis) for flux, (_, _, axis) in zip(fluxes, wide, strict=True)]
+    torch._foreach_sub_(totals, back)
 
 
 def _accumulate(total: Tensor, x: Tensor, axis: int, boundary: Boundary) -> None:

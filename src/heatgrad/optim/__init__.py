@@ -2,16 +2,43 @@
 
 import torch
 
+from heatgrad.optim.accelerated_pde import (
+    AcceleratedPDE,
+    DiffusedNesterov,
+    max_stable_diffusion,
+    pde_to_sgd,
+    refine,
+    sgd_to_pde,
+)
 from heatgrad.optim.controls import NormMatchedSGD, PlaceboDiffusionSGD
+from heatgrad.optim.diffusion_nesterov import DiffusionNesterov
 from heatgrad.optim.diffusion_sgd import DiffusionSGD
+from heatgrad.optim.smoothing import LaplacianSmoothingSGD, SobolevSGD
 
-__all__ = ["OPTIMIZERS", "DiffusionSGD", "NormMatchedSGD", "PlaceboDiffusionSGD"]
+__all__ = [
+    "OPTIMIZERS",
+    "AcceleratedPDE",
+    "DiffusedNesterov",
+    "DiffusionNesterov",
+    "DiffusionSGD",
+    "LaplacianSmoothingSGD",
+    "NormMatchedSGD",
+    "PlaceboDiffusionSGD",
+    "SobolevSGD",
+    "max_stable_diffusion",
+    "pde_to_sgd",
+    "refine",
+    "sgd_to_pde",
+]
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "Adam": torch.optim.Adam,
     "AdamW": torch.optim.AdamW,
+    "DiffusionNesterov": DiffusionNesterov,
     "DiffusionSGD": DiffusionSGD,
+    "LaplacianSmoothingSGD": LaplacianSmoothingSGD,
     "NormMatchedSGD": NormMatchedSGD,
     "PlaceboDiffusionSGD": PlaceboDiffusionSGD,
     "SGD": torch.optim.SGD,
+    "SobolevSGD": SobolevSGD,
 }

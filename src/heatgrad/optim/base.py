@@ -1,106 +1,29 @@
 """The drop-in SGD around a transformed gradient; its subclasses say which transform."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT, _use_grad_for_differentiable
+from torch.optim.optimizer import _use_grad_for_differentiable
 
-from heatgrad.optim import checks, operators, updates
+from heatgrad.optim import updates
+from heatgrad.optim.drop_in import ActiveGroup, DropInOptimizer, uses_foreach
 
-__all__ = ["ActiveGroup", "TransformedSGD", "diffuse"]
-
-
-class ActiveGroup:
-    """The parameters of one group that have a gradient, and that gradient on its way.
-
-    Attributes:
-        options: The parameter group's dict.
-        params: Its parameters that have a gradient.
-        grads: Their gradients: first as the caller left them, then decayed, diffused, clipped.
-    """
-
-    def __init__(self, options: dict[str, Any]) -> None:
-        self.options = options
-        self.params = [p for p in options["params"] if p.grad is not None]
-        self.grads: list[Tensor] = [p.grad for p in self.params]
-        for param in self.params:
-            if param.grad.layout != torch.strided:
-                raise RuntimeError(
-                    f"diffusion needs dense gradients, got layout {param.grad.layout} for a "
-                    f"parameter of shape {tuple(param.shape)}; use torch.optim.SGD for it"
-                )
+__all__ = ["TransformedSGD", "put"]
 
 
-class TransformedSGD(Optimizer, ABC):
+class TransformedSGD(DropInOptimizer):
     """SGD whose gradient is transformed between weight decay and clipping. Abstract."""
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor = 1e-3,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float | Tensor = 0.0,
-        nesterov: bool = False,
-        *,
-        diffusion: float = 0.0,
-        mode: str = "global",
-        boundary: str = "neumann",
-        max_norm: float | None = None,
-        maximize: bool = False,
-        foreach: bool | None = None,
-        fused: bool | None = None,
-        differentiable: bool = False,
-    ) -> None:
-        if fused and differentiable:
-            raise RuntimeError("fused=True does not support differentiable=True")
-        if fused and foreach:
-            raise RuntimeError("fused=True and foreach=True cannot be set together")
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-            "diffusion": diffusion,
-            "mode": mode,
-            "boundary": boundary,
-            "max_norm": max_norm,
-            "maximize": maximize,
-            "foreach": foreach,
-            "fused": fused,
-            "differentiable": differentiable,
-        }
-        super().__init__(params, defaults)
 
     @abstractmethod
     def _transform(self, groups: Sequence[ActiveGroup]) -> None:
         """Replace each group's decayed gradients by the directions to follow."""
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a parameter group, after the checks that the constructor makes."""
-        if not isinstance(param_group, dict):
-            raise TypeError(
-                f"param_group must be a dict such as {{'params': [...]}}, got "
-                f"{type(param_group).__name__}"
-            )
-        options = {**self.defaults, **param_group}
-        checks.check_group(options)
-        checks.check_groups_agree([*self.param_groups, options])
-        super().add_param_group(param_group)
-        checks.warn_about(self.param_groups[-1])
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        previous = self.__dict__.get("param_groups", [])
-        super().__setstate__(state)
-        # A checkpoint of a plain SGD has no diffusion: keep what the constructor was given.
-        for index, group in enumerate(self.param_groups):
-            known = previous[index] if index < len(previous) else self.defaults
-            for name in self.defaults:
-                group.setdefault(name, known[name])
+    @abstractmethod
+    def _check_step(self) -> None:
+        """Raise if what decides the transform is not usable; called before every step."""
 
     @torch.no_grad()
     def gradient_directions(self) -> tuple[list[Tensor], list[Tensor]]:
@@ -142,11 +65,10 @@ class TransformedSGD(Optimizer, ABC):
 
     def _active_groups(self) -> list[ActiveGroup]:
         # Groups may be edited between steps, or loaded: what decides the step is looked at again.
-        checks.check_groups_agree(self.param_groups)
+        self._check_step()
         groups = [ActiveGroup(options) for options in self.param_groups]
         for group in groups:
             options = group.options
-            checks.check_transform(options)
             if options["fused"] and any(p.is_complex() for p in group.params):
                 raise RuntimeError("fused=True does not support complex parameters")
             group.grads = updates.decay(
@@ -155,7 +77,7 @@ class TransformedSGD(Optimizer, ABC):
         return groups
 
     def _clip(self, groups: Sequence[ActiveGroup]) -> None:
-        max_norm = groups[0].options["max_norm"]
+        max_norm = groups[0].options.get("max_norm")
         grads = [grad for group in groups for grad in group.grads]
         if max_norm is not None and grads:
             put(groups, updates.clip_by_global_norm(grads, max_norm))
@@ -184,46 +106,9 @@ class TransformedSGD(Optimizer, ABC):
                 self.state[param]["momentum_buffer"] = buffer
 
 
-def uses_foreach(options: dict[str, Any], params: Sequence[Tensor]) -> bool:
-    """Whether a group takes the multi-tensor path: on request, and on CUDA by default."""
-    if options["differentiable"]:
-        return False
-    if options["foreach"] is None:
-        return not options["fused"] and all(p.is_cuda for p in params)
-    return bool(options["foreach"])
-
-
 def put(groups: Sequence[ActiveGroup], grads: Sequence[Tensor]) -> None:
     """Hand a list of gradients over all groups back to the groups, in order."""
     start = 0
     for group in groups:
         group.grads = list(grads[start : start + len(group.params)])
         start += len(group.params)
-
-
-def diffuse(groups: Sequence[ActiveGroup]) -> list[Tensor]:
-    """Return the diffused gradients of all groups, in order, each by its group's mode.
-
-    Global-mode groups form one chain across their borders; each element uses its own
-    group's coefficient.
-    """
-    chain = [group for group in groups if group.options["mode"] == "global"]
-    grads = [grad for group in chain for grad in group.grads]
-    diffusion = [group.options["diffusion"] for group in chain for _ in group.grads]
-    if any(diffusion):
-        params = [param for group in chain for param in group.params]
-        foreach = all(uses_foreach(group.options, params) for group in chain)
-        stencil = operators.diffuse_chain_foreach if foreach else operators.diffuse_chain
-        grads = stencil(grads, diffusion, chain[0].options["boundary"])
-    chained = iter(grads)
-    diffused = []
-    for group in groups:
-        options = group.options
-        for grad in group.grads:
-            if options["mode"] == "global":
-                diffused.append(next(chained))
-            else:
-                diffused.append(
-                    operators.diffuse_layer(grad, options["diffusion"], options["mode"])
-                )
-    return diffused

@@ -7,40 +7,102 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from heatgrad.core.errors import HeatgradWarning
-from heatgrad.laplacian import BOUNDARIES, max_explicit_diffusion
+from heatgrad.laplacian import BOUNDARIES, check_boundary, max_explicit_diffusion, resolve_dims
 from heatgrad.optim.operators import LAYER_MODES
 
 __all__ = [
     "MODES",
+    "check_axes",
     "check_diffusion",
     "check_group",
     "check_groups_agree",
+    "check_is_dict",
     "check_placebo",
+    "check_smoothing",
+    "check_smoothing_group",
     "check_transform",
+    "check_velocity",
+    "check_velocity_group",
     "warn_about",
 ]
 
 MODES = ("global", *LAYER_MODES)
+STABILITIES = ("refine", "error", "off")
 
 
 def check_group(group: Mapping[str, Any]) -> None:
     """Raise ValueError or TypeError if an option of the group is not usable."""
-    lr = group["lr"]
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError(f"lr as a tensor must have one element, got shape {tuple(lr.shape)}")
-    for name in ("lr", "momentum", "weight_decay"):
-        _check_non_negative(name, group[name])
-    if not math.isfinite(group["dampening"]):
-        raise ValueError(f"dampening must be finite, got {group['dampening']}")
-    if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-        raise ValueError(
-            f"nesterov needs momentum > 0 and dampening = 0, got momentum = "
-            f"{group['momentum']} and dampening = {group['dampening']}"
-        )
+    _check_common(group)
+    _check_heavy_ball(group)
     check_transform(group)
+
+
+def check_is_dict(param_group: object) -> None:
+    """Raise TypeError if a parameter group is something else than a dict."""
+    if not isinstance(param_group, dict):
+        raise TypeError(
+            f"param_group must be a dict such as {{'params': [...]}}, got "
+            f"{type(param_group).__name__}"
+        )
+
+
+def check_velocity_group(group: Mapping[str, Any]) -> None:
+    """Raise ValueError or TypeError if an option of a `DiffusionNesterov` group is not usable."""
+    _check_common(group)
+    check_velocity(group)
+
+
+def check_velocity(group: Mapping[str, Any]) -> None:
+    """Raise if what decides a group's diffusion is not usable; quick enough for every step."""
+    check_boundary(group["boundary"])
+    if group["stability"] not in STABILITIES:
+        raise ValueError(
+            f"stability must be one of {', '.join(STABILITIES)}, got {group['stability']!r}"
+        )
+    _check_non_negative("momentum", group["momentum"])
+    if group["momentum"] > 1:
+        raise ValueError(f"momentum must be at most 1, got {group['momentum']:g}; lower it")
+    diffusion = group["diffusion"]
+    if isinstance(diffusion, Tensor):
+        if diffusion.numel() != 1:
+            raise ValueError(
+                f"diffusion as a tensor must have one element, got shape {tuple(diffusion.shape)}"
+            )
+        if torch.compiler.is_compiling() or diffusion.device.type != "cpu":
+            return  # its value would stop the graph, or wait for the device
+    _check_non_negative("diffusion", diffusion)
+    if group["stability"] == "error" and diffusion > 1:
+        raise ValueError(
+            f"diffusion must be at most 1 (in units of beta_max) with stability='error', got "
+            f"{float(diffusion):g}; lower it, or let stability='refine' lower the time step"
+        )
+
+
+def check_axes(group: Mapping[str, Any]) -> None:
+    """Raise ValueError if a diffused axis is beyond the rank of one of the group's parameters."""
+    names = group.get("param_names") or [f"number {i}" for i in range(len(group["params"]))]
+    for name, param in zip(names, group["params"], strict=True):
+        try:
+            resolve_dims(group["dims"], param.dim())
+        except ValueError as error:
+            raise ValueError(f"parameter {name} of shape {tuple(param.shape)}: {error}") from None
+
+
+def check_smoothing_group(group: Mapping[str, Any]) -> None:
+    """Raise ValueError or TypeError if an option of an implicit smoother is not usable."""
+    _check_common(group)
+    _check_heavy_ball(group)
+    check_smoothing(group)
+
+
+def check_smoothing(group: Mapping[str, Any]) -> None:
+    """Raise if what decides a group's smoothing is not usable; quick enough for every step."""
+    check_boundary(group["boundary"])
+    _check_non_negative("diffusion", group["diffusion"])
 
 
 def check_transform(group: Mapping[str, Any]) -> None:
@@ -134,6 +196,24 @@ def _caller_level() -> int:
     while frame.f_back and frame.f_globals["__name__"].startswith(("heatgrad.", "torch.optim.")):
         level, frame = level + 1, frame.f_back
     return level + 1
+
+
+def _check_common(group: Mapping[str, Any]) -> None:
+    lr = group["lr"]
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError(f"lr as a tensor must have one element, got shape {tuple(lr.shape)}")
+    for name in ("lr", "momentum", "weight_decay"):
+        _check_non_negative(name, group[name])
+
+
+def _check_heavy_ball(group: Mapping[str, Any]) -> None:
+    if not math.isfinite(group["dampening"]):
+        raise ValueError(f"dampening must be finite, got {group['dampening']}")
+    if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+        raise ValueError(
+            f"nesterov needs momentum > 0 and dampening = 0, got momentum = "
+            f"{group['momentum']} and dampening = {group['dampening']}"
+        )
 
 
 def _check_non_negative(name: str, value: float | Tensor) -> None:

@@ -11,14 +11,16 @@ from torch.optim.optimizer import ParamsT
 from heatgrad.core.random import stream_generator
 from heatgrad.core.vectors import norm
 from heatgrad.optim import checks
-from heatgrad.optim.base import ActiveGroup, TransformedSGD, diffuse, put
+from heatgrad.optim.base import put
+from heatgrad.optim.diffused import DiffusedSGD, diffuse
+from heatgrad.optim.drop_in import ActiveGroup
 from heatgrad.optim.operators import diffuse_chain
 from heatgrad.optim.updates import rescale
 
 __all__ = ["NormMatchedSGD", "PlaceboDiffusionSGD"]
 
 
-class NormMatchedSGD(TransformedSGD):
+class NormMatchedSGD(DiffusedSGD):
     r"""SGD along the plain gradient, as far as `DiffusionSGD` would have gone.
 
     $$\tilde g = \frac{\lVert g + \lambda \mathcal{L} g \rVert}{\lVert g \rVert}\, g \tag{R.9}$$
@@ -50,7 +52,7 @@ class NormMatchedSGD(TransformedSGD):
         put(groups, rescale(plain, factor))
 
 
-class PlaceboDiffusionSGD(TransformedSGD):
+class PlaceboDiffusionSGD(DiffusedSGD):
     r"""SGD whose gradient is diffused between randomly chosen partners.
 
     $$g' = g + \lambda P^\top \mathcal{L} P g \tag{R.10}$$

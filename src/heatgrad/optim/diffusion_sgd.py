@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
-from heatgrad.optim.base import ActiveGroup, TransformedSGD, diffuse, put
+from heatgrad.optim.base import put
+from heatgrad.optim.diffused import DiffusedSGD, diffuse
+from heatgrad.optim.drop_in import ActiveGroup
 
 __all__ = ["DiffusionSGD"]
 
 
-class DiffusionSGD(TransformedSGD):
+class DiffusionSGD(DiffusedSGD):
     r"""SGD that follows the gradient after one explicit step of diffusion.
 
     $$g \leftarrow g + \mathrm{wd}\,\theta, \quad g' = g + \lambda \mathcal{L} g, \quad

@@ -11,7 +11,16 @@ from torch import Tensor
 
 from heatgrad.core.vectors import norm
 
-__all__ = ["clip_by_global_norm", "decay", "heavy_ball", "heavy_ball_foreach", "rescale"]
+__all__ = [
+    "clip_by_global_norm",
+    "decay",
+    "descend",
+    "descend_foreach",
+    "heavy_ball",
+    "heavy_ball_foreach",
+    "rescale",
+    "scalar",
+]
 
 
 def decay(
@@ -65,7 +74,7 @@ def heavy_ball(
     buffers: list[Tensor | None],
     *,
     lr: float | Tensor,
-    momentum: float,
+    momentum: float | Tensor,
     dampening: float,
     nesterov: bool,
     differentiable: bool,
@@ -90,7 +99,7 @@ def heavy_ball(
     References:
         [Ray] B.2 (heavy ball). Theory page: Eq. (R.8).
     """
-    lr = _scalar(lr)
+    lr = scalar(lr)
     for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
         direction = grad
         if momentum != 0:
@@ -103,10 +112,15 @@ def heavy_ball(
                 buffer.mul_(momentum).add_(grad, alpha=1 - dampening)
             buffers[i] = buffer
             direction = grad.add(buffer, alpha=momentum) if nesterov else buffer
-        if isinstance(lr, Tensor) and lr.requires_grad:
-            param.addcmul_(direction, lr, value=-1)
-        else:
-            param.add_(direction, alpha=-lr)  # type: ignore[arg-type]
+        descend(param, direction, lr)
+
+
+def descend(param: Tensor, direction: Tensor, lr: float | Tensor) -> None:
+    """Subtract lr times the direction from the parameter, in place, as torch's SGD does."""
+    if isinstance(lr, Tensor) and lr.requires_grad:
+        param.addcmul_(direction, lr, value=-1)
+    else:
+        param.add_(direction, alpha=-lr)  # type: ignore[arg-type]
 
 
 def heavy_ball_foreach(
@@ -115,7 +129,7 @@ def heavy_ball_foreach(
     buffers: list[Tensor | None],
     *,
     lr: float | Tensor,
-    momentum: float,
+    momentum: float | Tensor,
     dampening: float,
     nesterov: bool,
 ) -> None:
@@ -124,7 +138,7 @@ def heavy_ball_foreach(
     Bit for bit, but for half types on the CPU: there torch multiplies by a μ rounded to the
     type, here as in `torch.optim.SGD(foreach=True)`; a μ such as 0.5 gives equal bits.
     """
-    lr = _scalar(lr)
+    lr = scalar(lr)
     directions: Sequence[Tensor] = grads
     if momentum != 0:
         filled = [buffer for buffer in buffers if buffer is not None]
@@ -140,15 +154,19 @@ def heavy_ball_foreach(
             ]
             buffers[:] = filled
         directions = torch._foreach_add(list(grads), filled, alpha=momentum) if nesterov else filled
+    descend_foreach(params, directions, lr)
+
+
+def descend_foreach(
+    params: Sequence[Tensor], directions: Sequence[Tensor], lr: float | Tensor
+) -> None:
+    """Do `descend` for a list of parameters at once."""
     if isinstance(lr, Tensor) and torch.compiler.is_compiling():
         torch._foreach_add_(list(params), torch._foreach_mul(list(directions), -lr))
     else:
         torch._foreach_add_(list(params), list(directions), alpha=-lr)  # type: ignore[arg-type]
 
 
-def _real(tensor: Tensor) -> torch.dtype:
-    return tensor.real.dtype if tensor.is_complex() else tensor.dtype
-
-
-def _scalar(lr: float | Tensor) -> float | Tensor:
+def scalar(lr: float | Tensor) -> float | Tensor:
+    """Return a learning rate as torch's arithmetic wants it: a float, or a 0-d tensor."""
     return lr.squeeze() if isinstance(lr, Tensor) and lr.dim() != 0 else lr

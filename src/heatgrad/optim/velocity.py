@@ -1,0 +1,174 @@
+"""Nesterov's momentum with a diffused velocity: the plain reference and the multi-tensor path."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from heatgrad.laplacian import Boundary, apply_stencil, apply_stencil_foreach
+from heatgrad.optim.updates import (
+    descend,
+    descend_foreach,
+    heavy_ball,
+    heavy_ball_foreach,
+    scalar,
+)
+
+__all__ = ["diffused_nesterov", "diffused_nesterov_foreach"]
+
+# On a CPU many launches cost nothing and memory traffic is all: a chunk stays in cache.
+_CHUNK_BYTES = 1 << 20
+
+
+def diffused_nesterov(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    buffers: list[Tensor | None],
+    *,
+    lr: float | Tensor,
+    momentum: float | Tensor,
+    beta: Sequence[float | Tensor],
+    dims: Sequence[tuple[int, ...]],
+    boundary: Boundary,
+    differentiable: bool,
+) -> None:
+    r"""Update parameters and velocities in place, one tensor at a time.
+
+    $$v' = \gamma v + g + \beta\, \mathcal L v \tag{S.6}$$
+
+    $$\theta' = \theta - \eta\,\bigl[g + \gamma v' + \beta\, \mathcal L v'\bigr] \tag{S.7}$$
+
+    with $v = 0$ before the first step. Where β is 0 this is `heavy_ball` with `nesterov`.
+
+    Args:
+        params: Parameters θ, updated in place.
+        grads: Gradients g with weight decay, left as they are.
+        buffers: Velocities v, updated in place; an entry that is None is created.
+        lr: η, a float or a one-element tensor.
+        momentum: γ [1].
+        beta: β of each tensor, already multiplied out [1].
+        dims: Diffused axes of each tensor.
+        boundary: Ends of each axis, Eq. (L.2).
+        differentiable: Whether autograd follows the update; buffers are then replaced.
+
+    References:
+        [Sun] Eqs. (6), (7), Algorithm 1. Theory page: Eqs. (S.6), (S.7).
+    """
+    lr = scalar(lr)
+    for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
+        if is_zero(beta[i]):
+            one = buffers[i : i + 1]
+            heavy_ball(
+                [param],
+                [grad],
+                one,
+                lr=lr,
+                momentum=momentum,
+                dampening=0.0,
+                nesterov=True,
+                differentiable=differentiable,
+            )
+            buffers[i] = one[0]
+            continue
+        velocity = buffers[i]
+        if velocity is None:
+            velocity = grad.clone() if differentiable else grad.detach().clone()
+        else:
+            spread = beta[i] * apply_stencil(velocity, dims[i], boundary)
+            if differentiable:
+                velocity = velocity.mul(momentum).add(grad).add(spread)
+            else:
+                velocity.mul_(momentum).add_(grad).add_(spread)
+        buffers[i] = velocity
+        spread = beta[i] * apply_stencil(velocity, dims[i], boundary)
+        descend(param, grad.add(velocity * momentum).add(spread), lr)
+
+
+def diffused_nesterov_foreach(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    buffers: list[Tensor | None],
+    *,
+    lr: float | Tensor,
+    momentum: float | Tensor,
+    beta: Sequence[float | Tensor],
+    dims: Sequence[tuple[int, ...]],
+    boundary: Boundary,
+) -> None:
+    """Do the update of `diffused_nesterov`, bit for bit, in a few multi-tensor operations."""
+    lr = scalar(lr)
+    rest: dict[str, list[int]] = {"still": [], "new": [], "moving": []}
+    for i, buffer in enumerate(buffers):
+        rest["still" if is_zero(beta[i]) else "new" if buffer is None else "moving"].append(i)
+    for kind, places in rest.items():
+        for chunk in [places] if kind != "moving" else _chunks(places, params):
+            ps, gs = [params[i] for i in chunk], [grads[i] for i in chunk]
+            vs, bs = [buffers[i] for i in chunk], [beta[i] for i in chunk]
+            ds = [dims[i] for i in chunk]
+            if kind == "still":
+                heavy_ball_foreach(
+                    ps, gs, vs, lr=lr, momentum=momentum, dampening=0.0, nesterov=True
+                )
+            elif kind == "new":  # As in torch: one by one while a buffer is missing.
+                diffused_nesterov(
+                    ps,
+                    gs,
+                    vs,
+                    lr=lr,
+                    momentum=momentum,
+                    beta=bs,
+                    dims=ds,
+                    boundary=boundary,
+                    differentiable=False,
+                )
+            else:
+                moving = [velocity for velocity in vs if velocity is not None]
+                _move_together(ps, gs, moving, lr, momentum, bs, ds, boundary)
+            for i, velocity in zip(chunk, vs, strict=True):
+                buffers[i] = velocity
+
+
+def _move_together(
+    params: list[Tensor],
+    grads: list[Tensor],
+    velocities: list[Tensor],
+    lr: float | Tensor,
+    momentum: float | Tensor,
+    beta: list[float | Tensor],
+    dims: list[tuple[int, ...]],
+    boundary: Boundary,
+) -> None:
+    def spread() -> list[Tensor]:
+        laps = apply_stencil_foreach(velocities, dims, boundary)
+        torch._foreach_mul_(laps, beta)  # type: ignore[arg-type]
+        return laps
+
+    laps = spread()
+    torch._foreach_mul_(velocities, momentum)
+    torch._foreach_add_(velocities, grads)
+    torch._foreach_add_(velocities, laps)
+    directions = torch._foreach_mul(velocities, momentum)
+    torch._foreach_add_(directions, grads)
+    torch._foreach_add_(directions, spread())
+    descend_foreach(params, directions, lr)
+
+
+def _chunks(places: Sequence[int], tensors: Sequence[Tensor]) -> Iterator[list[int]]:
+    """Split places into runs of tensors that fit a CPU's cache; elsewhere all are one run."""
+    chunk: list[int] = []
+    size = 0
+    for i in places:
+        tensor = tensors[i]
+        bytes_ = tensor.numel() * tensor.element_size() if tensor.device.type == "cpu" else 0
+        if chunk and size + bytes_ > _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(i)
+        size += bytes_
+    if chunk:
+        yield chunk
+
+
+def is_zero(value: float | Tensor) -> bool:
+    """Whether a coefficient is the number 0; a tensor is not looked into."""
+    return not isinstance(value, Tensor) and value == 0
