@@ -34,7 +34,7 @@ __all__ = [
     "run_trial",
 ]
 
-# Raised whenever the same spec would train differently: the records of older code are then
+# Raised whenever the same spec would train or be recorded differently: the records of older code are then
 # not taken for this one's.
 PROTOCOL = 2
 CURVES = tuple(name for name in EpochRecord.__dataclass_fields__ if name != "epoch")
@@ -163,7 +163,7 @@ def make_model(trial: Trial, dataset: Dataset) -> nn.Module:
 
     model = initialised(construct, seed=trial.seed)
     _check_is(model, nn.Module, f"{where} '{trial.model.kind}'")
-    # Convolutions on a CPU are markedly faster in this layout; results do not depend on it.
+    # Convolutions on a CPU are markedly faster in this layout; results differ by rounding at most.
     return model.to(memory_format=torch.channels_last) if len(dataset.input_shape) == 3 else model  # type: ignore[call-overload]
 
 
