@@ -159,7 +159,8 @@ def compare_paired(
     """Compare two arms over the same blocks, in the order of the blocks.
 
     Values are taken to be known to nine decimals (fractions are recorded to nine digits); the
-    ends of the interval are rounded to eight. Otherwise rounding would decide ties with 0 or the margin.
+    ends of the interval are rounded to eight. Otherwise rounding would decide ties with 0 or the
+    margin.
 
     Args:
         a: Values of the arm, larger is better [metric].

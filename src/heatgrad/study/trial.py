@@ -34,8 +34,8 @@ __all__ = [
     "run_trial",
 ]
 
-# Raised whenever the same spec would train or be recorded differently: the records of older code are then
-# not taken for this one's.
+# Raised whenever the same spec would train or be recorded differently: the records of older code
+# are then not taken for this one's.
 PROTOCOL = 2
 CURVES = tuple(name for name in EpochRecord.__dataclass_fields__ if name != "epoch")
 
