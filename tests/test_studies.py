@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from heatgrad.report import write_report
 from heatgrad.study import Results
 from heatgrad.study.trial import PROTOCOL, Trial, run_trial
 
@@ -22,6 +23,11 @@ def test_records_are_complete_and_of_this_protocol(folder):
     results = Results.load(folder)
     assert results.num_missing == 0
     assert {record.spec["protocol"] for record in results.records} == {PROTOCOL}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_their_pages_can_be_written(folder, tmp_path):
+    write_report(Results.load(folder), tmp_path / "page.html")
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
