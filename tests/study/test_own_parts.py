@@ -14,6 +14,7 @@ from heatgrad.study import Results, run_study
 MODULE = '''
     """Awkward parts."""
 
+    from dataclasses import dataclass
     from pathlib import Path
 
     import torch
@@ -23,7 +24,13 @@ MODULE = '''
 
     class Failing(torch.optim.SGD):
         def step(self, closure=None):
-            raise ZeroDivisionError("boom in step")
+            if any(p.grad.any() for group in self.param_groups for p in group["params"]):
+                raise ZeroDivisionError("boom in step")
+
+
+    class FailingAtOnce(torch.optim.SGD):
+        def step(self, closure=None):
+            raise ZeroDivisionError("boom at once")
 
 
     class Tied(torch.nn.Module):
@@ -35,6 +42,12 @@ MODULE = '''
 
         def forward(self, x):
             return self.b(self.a(x))
+
+
+    @dataclass(frozen=True, kw_only=True)
+    class Named(Blobs):
+        epochs: int = 1
+        num_classes: int = 2
 
 
     class NoTask:
@@ -93,6 +106,35 @@ def test_a_part_that_is_something_else_is_refused_before_the_run(
     with pytest.raises(SpecError, match=message):
         run_study(spec(seeds=1, **changes), out=tmp_path / "out", workers=0)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_step_that_cannot_be_taken_is_refused_before_the_run(spec, awkward, tmp_path):
+    """Each arm steps once, on zero gradients, before anything is trained."""
+    for arm, message in (
+        ({"kind": "awkward:FailingAtOnce"}, "arms.bad: ZeroDivisionError: boom at once"),
+        ({"kind": "SGD", "differentiable": True}, "arms.bad: a leaf Variable that requires grad"),
+    ):
+        arms = {"SGD": {"kind": "SGD"}, "bad": arm}
+        with pytest.raises(SpecError, match=message):
+            run_study(spec(arms=arms, confirmatory=[]), out=tmp_path / "out", workers=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_module_that_fails_to_import_is_one_line(spec, awkward, tmp_path):
+    """Whatever it raises, a syntax error included."""
+    for name, text in (("raising", "raise RuntimeError('boom')"), ("broken", "def f(:")):
+        (awkward / f"{name}.py").write_text(text)
+        values = spec(tasks={"own": {"kind": f"{name}:Task"}}, seeds=1)
+        with pytest.raises(SpecError, match=f"cannot import task '{name}:Task'") as caught:
+            run_study(values, out=tmp_path / "out", workers=0)
+        assert "\n" not in str(caught.value)
+
+
+def test_fields_of_a_task_may_have_any_name(spec, awkward, tmp_path):
+    """`epochs` is a key of the spec too: a table of options holds it, as the guide says."""
+    options = {"epochs": 3, "num_classes": 2}
+    values = spec(tasks={"own": {"kind": "awkward:Named", "options": options}}, seeds=1)
+    assert len(run_study(values, out=tmp_path / "out", workers=0).records) == 3
 
 
 def test_tied_weights_are_stored(spec, awkward, tmp_path):

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from heatgrad.study.statistics import EXACT_UP_TO, equivalence_p, sign_flip_p, smallest_p
+from heatgrad.study.statistics import (
+    EXACT_UP_TO,
+    equivalence_p,
+    sign_flip_interval,
+    sign_flip_p,
+    smallest_p,
+)
 
 # Multiples of 1/2000, as accuracies are, so that ties happen.
 lattice = st.lists(st.integers(-12, 12), min_size=1, max_size=9)
@@ -113,8 +119,20 @@ def test_random_patterns_agree_with_enumeration_in_exact_halves():
 
 
 def test_random_patterns_never_give_zero():
-    """The observed pattern is counted: p is at least 1 / 2^18."""
-    assert sign_flip_p(np.full(40, 1.0)) == 2**-18
+    """The observed pattern and its opposite are counted: p is at least 2 / 2^18."""
+    assert sign_flip_p(np.full(40, 1.0)) == 2**-17
+
+
+@pytest.mark.parametrize("count", [8, 20, 21, 24, 33])
+def test_the_interval_and_the_test_never_disagree(count):
+    """Zero lies outside the 95 % interval if and only if p <= 0.05, borderline cases first."""
+    generator = np.random.default_rng(count)
+    for _ in range(20 if count <= 20 else 8):
+        d = generator.normal(size=count)
+        # A shift near the edge of significance: two standard errors.
+        d += 2.03 * d.std() / np.sqrt(count) + generator.normal(scale=0.01) - d.mean()
+        low, high = sign_flip_interval(d)
+        assert (sign_flip_p(d) <= 0.05) == (not low <= 0 <= high)
 
 
 def one_sided(numbers, margin):

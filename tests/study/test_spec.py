@@ -197,5 +197,5 @@ def test_keys_are_stable(spec):
 
 
 SEED = 4258133438
-KEY = "84a7c6c115266ffd6c7f85ecf22505d351f8c928ded5e027061c58a26f4edc03"
+KEY = "2abfcac16f63f7e2f077fcb947d1650e8d210df6d9705f46368e5dfeedf809dc"
 STUDY = "b6cf94aebfdfef585f1c3f0da1a3cea6c791555104bcc3dfd401cab78734dc1e"

@@ -113,6 +113,39 @@ WRONG = {
     "empty name": ({"tasks": {"": {"kind": "Spiral"}}}, "a name must be one line"),
     "two-line name": ({"tasks": {"a\nb": {"kind": "Spiral"}}}, "a name must be one line"),
     "loss is no function": ({"loss": "math:pi"}, "loss: 'math:pi' is no function"),
+    "text as a flag": (arms(maximize="no"), "maximize must be true or false, got 'no'"),
+    "text as torch's flag": (
+        {"arms": {"SGD": {"kind": "SGD", "nesterov": "x"}}, "confirmatory": []},
+        "arms.SGD: nesterov must be true or false, got 'x'",
+    ),
+    "options no table": (arms(options=3), "'arms.diffusion.options': "),
+    "final rate": ({"schedule": {"kind": "cosine", "final": -3.0}}, "final must be finite and at"),
+    "short betas": (
+        {"arms": {"SGD": {"kind": "Adam", "betas": [0.9]}}, "confirmatory": []},
+        "arms.SGD: IndexError",
+    ),
+    "control in the family": (
+        {
+            "arms": {"SGD": {"kind": "SGD"}, "x": {"kind": "SGD", "control_of": "SGD"}},
+            "confirmatory": ["x"],
+        },
+        "'x' is a control and cannot be in the confirmatory family",
+    ),
+    "control of a control": (
+        {
+            "arms": {
+                "SGD": {"kind": "SGD"},
+                "x": {"kind": "SGD", "control_of": "SGD"},
+                "y": {"kind": "SGD", "control_of": "x"},
+            },
+            "confirmatory": [],
+        },
+        "arms.y.control_of names 'x', which is a control itself",
+    ),
+    "twice in the family": (
+        {"confirmatory": ["diffusion", "diffusion"]},
+        "confirmatory names an arm twice: diffusion, diffusion",
+    ),
     "own baseline": ({"confirmatory": ["SGD"]}, "the baseline 'SGD' cannot be in its own family"),
     "a constant": ({"model": {"kind": "math:pi"}}, "math:pi is no class or function"),
     "no such module": (arms(kind="nosuch.module:X"), "cannot import optimizer 'nosuch.module:X'"),
@@ -128,6 +161,19 @@ def test_a_wrong_value_is_refused_in_one_line(what, spec):
         load_study(spec(**changes))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["x" * 5000, "x" * 5000 + ".toml", 3, None])
+def test_what_is_no_study_is_refused_in_one_line(source):
+    with pytest.raises(SpecError) as caught:
+        load_study(source)
+    assert len(str(caught.value)) < 600
+
+
+def test_deeply_nested_toml(tmp_path):
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
+    with pytest.raises(SpecError, match="nested too deeply"):
+        load_study(tmp_path / "deep.toml")
 
 
 def test_a_missing_key_is_named(spec):

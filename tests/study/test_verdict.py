@@ -58,7 +58,7 @@ def test_significant_but_not_settled(make_question):
     """All differences positive, on both sides of the margin: above, but not surely by more."""
     verdict = judge(make_question(0.01 + 4 * JITTER))
     assert verdict.word == "INCONCLUSIVE"
-    assert "It is above B, but whether by more than the margin" in verdict.sentence
+    assert "It is better than B, but whether by more than the margin" in verdict.sentence
 
 
 @pytest.mark.parametrize("n", [1, 5, 7])

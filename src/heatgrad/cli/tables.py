@@ -9,8 +9,7 @@ from heatgrad.study.estimate import estimate
 from heatgrad.study.presets import PRESETS
 from heatgrad.study.results import Results
 from heatgrad.study.spec import METRICS, Metric, StudySpec
-from heatgrad.study.trial import plan
-from heatgrad.study.verdict import Verdict, show_value
+from heatgrad.study.verdict import Verdict, show_difference
 
 __all__ = ["print_estimate", "print_presets", "print_status", "print_study", "print_verdicts"]
 
@@ -18,10 +17,9 @@ __all__ = ["print_estimate", "print_presets", "print_status", "print_study", "pr
 def print_study(study: StudySpec, folder: Path) -> None:
     """Print what is about to be run."""
     console = _console()
-    trials = plan(study)
     console.print(f"{study.title or study.name}", style="bold")
     console.print(
-        f"{len(trials)} trials: {len(study.tasks)} task(s) x {len(study.arms)} arms, matched "
+        f"{study.num_trials} trials: {len(study.tasks)} task(s) x {len(study.arms)} arms, matched "
         f"seed by seed; primary metric {study.metric}, margin {study.margin:g}; "
         f"results in {folder}",
     )
@@ -48,7 +46,7 @@ def print_presets() -> None:
     table = Table("preset", "what it asks", "trials")
     for name, path in PRESETS.items():
         study = StudySpec.from_toml(path)
-        table.add_row(name, study.title, str(len(plan(study))))
+        table.add_row(name, study.title, str(study.num_trials))
     _console().print(table)
 
 
@@ -111,16 +109,17 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
     metric = METRICS[question.metric]
     name = question.arm + (" (control)" if question.role == "control" else "")
     low, high = verdict.spread
+    n = len(question.values)
     if comparison is None:
-        spread = f"{_signed(low, metric)} to {_signed(high, metric)} (range)"
-        return name, spread, "-", "-", str(len(question.values)), verdict.word
-    interval = f"{_signed(comparison.low, metric)} to {_signed(comparison.high, metric)}"
-    mean = show_value(comparison.mean, metric, signed=True)
+        spread = f"{_signed(low, metric, n)} to {_signed(high, metric, n)} (range)"
+        return name, spread, "-", "-", str(n), verdict.word
+    interval = f"{_signed(comparison.low, metric, n)} to {_signed(comparison.high, metric, n)}"
+    mean = show_difference(comparison.mean, metric, n)
     return name, mean, interval, f"{comparison.p:.3g}", str(comparison.num_blocks), verdict.word
 
 
-def _signed(value: float, metric: Metric) -> str:
-    return show_value(value, metric, signed=True, unit=False)
+def _signed(value: float, metric: Metric, num_blocks: int) -> str:
+    return show_difference(value, metric, num_blocks, unit=False)
 
 
 def _console() -> Console:

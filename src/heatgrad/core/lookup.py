@@ -53,3 +53,7 @@ def lookup(name: str, registry: Mapping[str, T], kind: str) -> T | Any:
         return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise SpecError(f"cannot import {kind} '{name}': {error}") from error
+    except Exception as error:  # the module is the user's, and may fail in any way
+        raise SpecError(
+            f"cannot import {kind} '{name}': {type(error).__name__}: {error}"
+        ) from error

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from heatgrad.core.errors import SpecError
 from heatgrad.core.lookup import nearest
 
-__all__ = ["Spec", "canonical_json", "digest", "parse", "read_toml"]
+__all__ = ["Spec", "canonical_json", "digest", "parse", "read_toml", "shown"]
 
 
 class Spec(BaseModel):
@@ -37,8 +37,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SpecError(f"no spec file at '{path}'") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise SpecError(f"cannot read spec file '{shown(path)}': {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise SpecError(f"cannot read spec file '{path}': {error}") from error
+    except RecursionError:
+        raise SpecError(f"'{path}' is nested too deeply to be a spec") from None
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"'{path}' is not valid TOML: {error}") from error
 
@@ -58,6 +62,12 @@ def parse(model: type[S], data: Mapping[str, Any], *, source: str) -> S:
         return model.model_validate(data)
     except ValidationError as error:
         raise SpecError(f"{source}: {_first_error(model, error)}") from error
+
+
+def shown(path: Path) -> str:
+    """Return a path for a message, its middle left out where it is very long."""
+    text = str(path)
+    return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"
 
 
 def canonical_json(value: Any) -> str:

@@ -11,9 +11,8 @@ _LEVELS = 256
 class ByteDropout(nn.Module):
     r"""Drop elements with a probability that is a multiple of 1/256.
 
-    One byte decides an element, so that 64 random bits serve eight. On a CPU, where drawing
-    the mask is the largest single cost of training a small network, it takes a third of the
-    time of `torch.nn.Dropout`. Kept elements are scaled by the exact inverse of the
+    One byte decides an element, so that 64 random bits serve eight: on a CPU, drawing masks is a
+    large part of training a small network. Kept elements are scaled by the exact inverse of the
     probability to be kept, so that the expectation is unchanged.
 
     Args:

@@ -204,6 +204,14 @@ def _check_common(group: Mapping[str, Any]) -> None:
         raise ValueError(f"lr as a tensor must have one element, got shape {tuple(lr.shape)}")
     for name in ("lr", "momentum", "weight_decay"):
         _check_non_negative(name, group[name])
+    for name in ("nesterov", "maximize", "differentiable", "foreach", "fused"):
+        may_be_none = name in ("foreach", "fused")
+        value = group.get(name, False)
+        if not (isinstance(value, bool) or (may_be_none and value is None)):
+            raise TypeError(
+                f"{name} must be True{', False or None' if may_be_none else ' or False'}, got "
+                f"{value!r}"
+            )
 
 
 def _check_heavy_ball(group: Mapping[str, Any]) -> None:
@@ -219,6 +227,8 @@ def _check_heavy_ball(group: Mapping[str, Any]) -> None:
 def _check_non_negative(name: str, value: float | Tensor) -> None:
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Tensor)):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise ValueError(f"{name} must be one number, got a tensor of shape {tuple(value.shape)}")
     number = float(value.detach() if isinstance(value, Tensor) else value)
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{name} must be finite and at least 0, got {number:g}")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -65,7 +66,7 @@ def write_report(results: Results, path: str | Path) -> None:
         margin=show_value(study.margin, metric, signed=True).lstrip("+"),
         unit="points" if metric.percent else "",
         key=KEY,
-        spec=json.dumps(study.model_dump(mode="json"), indent=2, ensure_ascii=False),
+        spec=json.dumps(_resolved(results), indent=2, ensure_ascii=False),
         environments=_environments(results),
         hours=sum(r.seconds for r in results.records) / 3600,
         version=heatgrad.__version__,
@@ -85,6 +86,22 @@ def _check_replaceable(path: Path) -> None:
         start = file.read(4096)
     if start and GENERATOR.encode() not in start:
         raise StoreError(f"'{path}' is not a page of heatgrad; give another file with --out")
+
+
+def _resolved(results: Results) -> dict[str, Any]:
+    """Return the study's spec with the options of its parts as they stand in the records."""
+    spec = results.study.model_dump(mode="json")
+    for record in results.records:
+        task, arm = spec["tasks"][record.task], spec["arms"][record.arm]
+        task["options"] = record.spec["task"]["options"]
+        task["model"] = record.spec["model"]
+        spec["schedule"] = record.spec["schedule"]
+        # The rate is the task's where the arm has none of its own.
+        options = dict(record.spec["optimizer"]["options"])
+        if "lr" not in results.study.arms[record.arm].options:
+            options.pop("lr", None)
+        arm["options"] = options
+    return spec
 
 
 def _environments(results: Results) -> list[dict[str, str]]:

@@ -65,6 +65,9 @@ def curves_picture(results: Results, task: str, name: str) -> Picture:
         ("grad_norm", "gradient norm [loss/param]", {"log": True}),
         ("diffusion_ratio", "diffused / plain gradient norm", {}),
     ]
+    primary = results.study.metric
+    if primary not in [quantity for quantity, _, _ in panels]:
+        panels[1:1] = [(primary, *_shown(primary))]
     styles, ceilings = arm_styles(results.study), ceilings_of(results, task)
     arms = _arms(results, task)
     svgs = []
@@ -85,12 +88,12 @@ def curves_picture(results: Results, task: str, name: str) -> Picture:
 
 
 def finals_picture(results: Results, task: str, name: str) -> Picture:
-    """Return the final accuracies on a task, on clean labels too where labels are noisy."""
+    """Return the final values of the primary metric on a task, and the accuracies."""
     styles, ceilings = arm_styles(results.study), ceilings_of(results, task)
     arms = _arms(results, task)
-    shown = ["test_accuracy"]
+    shown = dict.fromkeys([results.study.metric, "test_accuracy"])
     if labels_are_noisy(results, task):
-        shown.append("test_accuracy_clean")
+        shown["test_accuracy_clean"] = None
     svgs = []
     for quantity in shown:
         values = {
@@ -102,8 +105,8 @@ def finals_picture(results: Results, task: str, name: str) -> Picture:
                 fig.subplots(),
                 values,
                 styles,
-                label=f"{label} [%]",
-                percent=True,
+                label=f"{label} {'[%]' if METRICS[quantity].percent else '[loss]'}",
+                percent=METRICS[quantity].percent,
                 ceiling=ceilings.get(quantity),
             )
             title = f"Final {label} on {task}"
@@ -167,6 +170,13 @@ def labels_are_noisy(results: Results, task: str) -> bool:
         for r in results.records
         if r.task == task
     )
+
+
+def _shown(metric: str) -> tuple[str, dict[str, bool]]:
+    """Return the axis label of a metric and how it is drawn."""
+    if METRICS[metric].percent:
+        return f"{METRICS[metric].label} [%]", {"percent": True}
+    return f"{METRICS[metric].label} [loss]", {"log": True}
 
 
 def _noise_picture(results: Results, by_rate: Mapping[float, str], name: str) -> Picture:

@@ -15,8 +15,8 @@ from heatgrad.report.pictures import (
 from heatgrad.report.style import arm_styles
 from heatgrad.study import METRICS, Results, Verdict
 from heatgrad.study.spec import Metric
-from heatgrad.study.trial import Trial, plan
-from heatgrad.study.verdict import listed, show_value
+from heatgrad.study.trial import Trial
+from heatgrad.study.verdict import listed, show_difference, show_value
 
 __all__ = ["Row", "TaskSection", "summary", "task_sections"]
 
@@ -118,15 +118,16 @@ def summary(results: Results, verdicts: Sequence[Verdict]) -> list[tuple[str, st
 
 def task_sections(results: Results, verdicts: Sequence[Verdict]) -> list[TaskSection]:
     """Return the section of every task that has records, in the study's order."""
-    planned, table = plan(results.study), results.table()
+    table = results.table()
     sections = []
     for number, task in enumerate(results.study.tasks):
-        if any(record.task == task for record in results.records):
+        records = [record for record in results.records if record.task == task]
+        if records:
             sections.append(
                 _section(
                     results,
                     f"task-{number}",
-                    trials=[trial for trial in planned if trial.task_name == task],
+                    trials=[Trial.model_validate(record.spec) for record in records],
                     lines=[line for line in table if line["task"] == task],
                     verdicts=[v for v in verdicts if v.question.task == task],
                 )
@@ -214,15 +215,16 @@ def _rows(
 def _worded(verdict: Verdict, metric: Metric) -> dict[str, str]:
     comparison = verdict.comparison
     low, high = verdict.spread if comparison is None else (comparison.low, comparison.high)
-    interval = " to ".join(show_value(end, metric, signed=True, unit=False) for end in (low, high))
+    n = len(verdict.question.values)
+    interval = " to ".join(show_difference(end, metric, n, unit=False) for end in (low, high))
     return {
         "role": verdict.question.role,
         "difference": ""
         if comparison is None
-        else show_value(comparison.mean, metric, signed=True, unit=False),
+        else show_difference(comparison.mean, metric, n, unit=False),
         "interval": f"{interval} (range)" if comparison is None else interval,
         "p": "" if comparison is None else f"{comparison.p:.2g}",
-        "n": str(len(verdict.question.values)),
+        "n": str(n),
         "word": verdict.word,
         "sentence": verdict.sentence,
     }

@@ -10,10 +10,15 @@ from heatgrad.core.errors import HeatgradError, SpecError
 from heatgrad.core.lookup import lookup, nearest
 from heatgrad.core.spec import Spec, canonical_json
 
-__all__ = ["Component", "build", "check_options", "find"]
+__all__ = ["Component", "build", "find", "resolve"]
 
-# Arguments that the study itself passes, so a spec cannot.
-POSITIONAL = ("params", "optimizer", "epochs", "input_shape", "num_classes")
+# Arguments that the study itself passes to each kind of part, so a spec cannot.
+PASSED = {
+    "optimizer": ("params",),
+    "model": ("input_shape", "num_classes"),
+    "schedule": ("optimizer", "epochs"),
+    "task": (),
+}
 
 
 class Component(Spec):
@@ -31,7 +36,7 @@ class Component(Spec):
     @classmethod
     def _gather_options(cls, data: Any) -> Any:
         """Move the keys that are not ours into `options`."""
-        if not isinstance(data, dict) or isinstance(data.get("options"), dict):
+        if not isinstance(data, dict) or "options" in data:
             return data
         own = {key: value for key, value in data.items() if key in cls.model_fields}
         return own | {"options": {k: v for k, v in data.items() if k not in cls.model_fields}}
@@ -67,24 +72,66 @@ def find(component: Component, registry: Mapping[str, Any], what: str, where: st
         target = lookup(component.kind, registry, what)
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from error
-    check_options(target, component, where)
+    parameters = _parameters(target, component, what, where)
+    for option, value in component.options.items():
+        if option in parameters:
+            is_wrong = _is_flag(parameters[option]) and not isinstance(value, bool)
+            if is_wrong and value is not parameters[option].default:
+                raise SpecError(f"{where}: {option} must be true or false, got {value!r}")
+        elif not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            raise SpecError(
+                f"{where}: unknown key '{option}' for {component.kind}; "
+                f"{nearest(option, parameters)}"
+            )
     return target
 
 
-def check_options(target: Callable[..., Any], component: Component, where: str) -> None:
-    """Raise SpecError if an option is not a keyword argument of what is named."""
+def resolve(component: Component, registry: Mapping[str, Any], what: str, where: str) -> Component:
+    """Return a component with the defaults of what it names written out.
+
+    An optimizer's `seed` is left out: the block decides it.
+
+    Args:
+        component: The part of the spec.
+        registry: The names we ship.
+        what: "optimizer", "task", ..., for messages.
+        where: The place in the spec, to begin the message.
+
+    Raises:
+        SpecError: As `find`.
+    """
+    target = find(component, registry, what, where)
+    defaults = {}
+    for name, parameter in _parameters(target, component, what, where).items():
+        is_blocks = what == "optimizer" and name == "seed"
+        if parameter.default is not parameter.empty and not is_blocks:
+            try:
+                canonical_json(parameter.default)
+            except (TypeError, ValueError):
+                continue  # an object cannot be written down; it is part of the code
+            defaults[name] = parameter.default
+    return Component(kind=component.kind, options=defaults | component.options)
+
+
+def _parameters(
+    target: Callable[..., Any], component: Component, what: str, where: str
+) -> dict[str, inspect.Parameter]:
+    """Return the parameters that a spec may set."""
     try:
         parameters = inspect.signature(target).parameters
     except (TypeError, ValueError):
         raise SpecError(f"{where}: {component.kind} is no class or function with options") from None
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    choices = [name for name in parameters if name not in POSITIONAL]
-    for option in component.options:
-        if option not in choices:
-            raise SpecError(
-                f"{where}: unknown key '{option}' for {component.kind}; {nearest(option, choices)}"
-            )
+    return {name: p for name, p in parameters.items() if name not in PASSED[what]}
+
+
+def _is_flag(parameter: inspect.Parameter) -> bool:
+    annotation = str(parameter.annotation).replace("typing.", "")
+    return isinstance(parameter.default, bool) or annotation in (
+        "<class 'bool'>",
+        "bool",
+        "bool | None",
+        "Optional[bool]",
+    )
 
 
 def build(target: Callable[..., Any], where: str, *args: Any, **options: Any) -> Any:
@@ -99,3 +146,5 @@ def build(target: Callable[..., Any], where: str, *args: Any, **options: Any) ->
         raise SpecError(f"{where}: {error}; check the types of {given}") from error
     except (ValueError, RuntimeError) as error:
         raise SpecError(f"{where}: {error}") from error
+    except Exception as error:  # whatever a part that is not ours may raise
+        raise SpecError(f"{where}: {type(error).__name__}: {error}") from error

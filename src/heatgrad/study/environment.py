@@ -18,6 +18,7 @@ def describe_environment() -> dict[str, Any]:
     return {
         "heatgrad": heatgrad.__version__,
         "commit": _commit(),
+        "modified": _is_modified(),
         "python": platform.python_version(),
         "torch": version("torch"),
         "numpy": version("numpy"),
@@ -25,6 +26,24 @@ def describe_environment() -> dict[str, Any]:
         "processor": _processor(),
         "threads": 1,
     }
+
+
+def _is_modified() -> bool | None:
+    """Whether tracked files differ from that commit; None for an installed package."""
+    if _commit() is None:
+        return None
+    here = str(Path(__file__).resolve().parent)
+    try:
+        status = subprocess.run(
+            ["git", "-C", here, "status", "--porcelain", "--untracked-files=no", ":/src"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return bool(status.strip())
 
 
 def _commit() -> str | None:

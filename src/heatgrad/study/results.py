@@ -9,7 +9,7 @@ import numpy as np
 
 from heatgrad.study.spec import METRICS, StudySpec
 from heatgrad.study.store import Record, Store
-from heatgrad.study.trial import CURVES, plan
+from heatgrad.study.trial import CURVES
 from heatgrad.study.verdict import Question, Verdict, judge
 
 __all__ = ["Results", "final_value"]
@@ -21,7 +21,8 @@ class Results:
 
     Attributes:
         study: The specification.
-        records: The stored trials of its plan, by task and arm in the study's order, by block.
+        records: The stored trials of its plan, by task and arm in the study's order, by block;
+            of those that were run again under a newer protocol, the newest.
         num_planned: Number of trials of the whole study.
     """
 
@@ -39,13 +40,19 @@ class Results:
         store = Store.open(Path(folder))
         try:
             study = store.study
-            planned = {trial.key: place for place, trial in enumerate(plan(study))}
-            tasks, arms = list(study.tasks), list(study.arms)
-            records = [record for record in store.records() if record.key in planned]
+            newest: dict[tuple[str, str, int], Record] = {}
+            for record in sorted(store.records(), key=lambda r: r.stored_at):
+                newest[record.task, record.arm, record.block] = record
         finally:
             store.close()
-        records.sort(key=lambda r: (tasks.index(r.task), arms.index(r.arm), r.block))
-        return cls(study, tuple(records), len(planned))
+        records = [
+            newest[task, arm, block]
+            for task in study.tasks
+            for arm in study.arms
+            for block in range(study.blocks_of(task))
+            if (task, arm, block) in newest
+        ]
+        return cls(study, tuple(records), study.num_trials)
 
     @property
     def num_missing(self) -> int:

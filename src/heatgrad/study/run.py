@@ -11,8 +11,8 @@ import torch
 
 from heatgrad.core.errors import HeatgradWarning, SpecError
 from heatgrad.core.lookup import lookup, nearest
+from heatgrad.core.spec import shown
 from heatgrad.data import TASKS
-from heatgrad.models import MODELS
 from heatgrad.study.components import build, find
 from heatgrad.study.environment import describe_environment
 from heatgrad.study.pool import Progress, run_trials
@@ -59,12 +59,17 @@ def load_study(source: str | Path | Mapping[str, Any]) -> StudySpec:
     """
     if isinstance(source, Mapping):
         study = StudySpec.from_dict(dict(source))
+    elif not isinstance(source, (str, os.PathLike)):
+        raise SpecError(
+            f"a study is the name of a preset, the path of a TOML file or a dict, got {source!r}"
+        )
     elif str(source) in PRESETS:
         study = StudySpec.from_toml(PRESETS[str(source)])
-    elif Path(source).suffix == ".toml" or Path(source).exists():
+    elif Path(source).suffix == ".toml" or _exists(Path(source)):
         study = StudySpec.from_toml(Path(source))
     else:
-        raise SpecError(f"no preset and no spec file '{source}'; {nearest(str(source), PRESETS)}")
+        name = shown(Path(source))
+        raise SpecError(f"no preset and no spec file '{name}'; {nearest(name, PRESETS)}")
     _check_names(study)
     return study
 
@@ -109,6 +114,8 @@ def run_study(
     if not isinstance(study, StudySpec):
         study = load_study(study)
     folder = Path(out) if out is not None else Path("runs") / study.name
+    if workers is not None and workers < 0:
+        raise SpecError(f"workers must be at least 0, got {workers}")
     check_study(study)
     store = Store.create(folder, study)
     try:
@@ -142,9 +149,13 @@ def check_study(study: StudySpec) -> None:
     for trial in plan(study.with_seeds(1)):
         if trial.task_name not in models:
             models[trial.task_name] = make_model(trial, load_data(trial))
+        params = list(models[trial.task_name].parameters())
+        for param in params:
+            param.grad = torch.zeros_like(param)
         with warnings.catch_warnings(record=True) as raised:
             warnings.simplefilter("always")
-            make_optimizer(trial, models[trial.task_name].parameters())
+            optimizer = make_optimizer(trial, params)
+            build(optimizer.step, f"arms.{trial.arm_name}")
         said |= {f"arms.{trial.arm_name}: {warning.message}": None for warning in raised}
     for text in said:
         warnings.warn(text, HeatgradWarning, stacklevel=3)
@@ -157,6 +168,13 @@ def default_workers() -> int:
     return os.cpu_count() or 1
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no file can have
+        return False
+
+
 def _check_names(study: StudySpec) -> None:
     if not callable(lookup(study.loss, LOSSES, "loss")):
         raise SpecError(f"loss: '{study.loss}' is no function; give a loss of logits and labels")
@@ -166,7 +184,6 @@ def _check_names(study: StudySpec) -> None:
             tasks.add(trial.task_name)
             where = f"tasks.{trial.task_name}"
             build(find(trial.task, TASKS, "task", where), where, **trial.task.options)
-            find(trial.model, MODELS, "model", f"{where}: model")
         if trial.arm_name not in arms:
             arms.add(trial.arm_name)
             with warnings.catch_warnings():

@@ -197,6 +197,14 @@ class StudySpec(Spec):
         for name, spec in self.arms.items():
             if spec.control_of == name:
                 raise ValueError(f"arms.{name}.control_of names the arm itself")
+            if spec.control_of is not None and self.arms[spec.control_of].control_of is not None:
+                raise ValueError(
+                    f"arms.{name}.control_of names '{spec.control_of}', which is a control itself"
+                )
+            if spec.control_of is not None and name in self.confirmatory:
+                raise ValueError(f"'{name}' is a control and cannot be in the confirmatory family")
+        if len(set(self.confirmatory)) < len(self.confirmatory):
+            raise ValueError(f"confirmatory names an arm twice: {', '.join(self.confirmatory)}")
         if self.baseline in self.confirmatory:
             raise ValueError(f"the baseline '{self.baseline}' cannot be in its own family")
         return self
@@ -218,6 +226,15 @@ class StudySpec(Spec):
         for task in deciding["tasks"].values():
             del task["note"]
         return digest(deciding)
+
+    def blocks_of(self, task: str) -> int:
+        """Return the number of matched blocks of a task."""
+        return self.tasks[task].seeds or self.seeds
+
+    @property
+    def num_trials(self) -> int:
+        """Number of trials of the whole study."""
+        return len(self.arms) * sum(self.blocks_of(task) for task in self.tasks)
 
     def role_of(self, arm: str) -> str:
         """Return `"baseline"`, `"control"`, `"confirmatory"` or `"exploratory"`."""

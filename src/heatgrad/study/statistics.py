@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 EXACT_UP_TO = 20
-_RANDOM_SUBSETS = 2**18 - 1
+_RANDOM_PAIRS = 2**17 - 1
 # Accuracies are fractions of a few thousand, so ties are common, and rounding must not break
 # them: that of sums, relative to their terms, and that of the nine digits of a record.
 _ROUNDING = 1e-12
@@ -72,7 +72,8 @@ def sign_flip_p(differences: Differences, *, center: float = 0.0, resolution: fl
     $$p = 2^{-n}\, \#\{\varepsilon \in \{-1, 1\}^n : |\textstyle\sum \varepsilon_i (d_i - c)|
     \ge |\sum (d_i - c)|\} \tag{S.1}$$
 
-    Exact up to 20 pairs; above, over 2^18 - 1 random sign patterns and the observed one.
+    Exact up to 20 pairs; above, over the observed sign pattern, 2^17 - 1 random ones, and the
+    opposite of each.
 
     Args:
         differences: Paired differences, at least one, finite [metric].
@@ -157,8 +158,9 @@ def compare_paired(
 ) -> PairedComparison:
     """Compare two arms over the same blocks, in the order of the blocks.
 
-    Values are taken to be known to nine decimals, as they are recorded; the ends of the
-    interval are rounded to eight. Otherwise rounding would decide ties with 0 or the margin.
+    Values are taken to be known to nine decimals (fractions are recorded to nine digits); the
+    ends of the interval are rounded to eight. Otherwise rounding would decide ties with 0 or the
+    margin.
 
     Args:
         a: Values of the arm, larger is better [metric].
@@ -197,7 +199,7 @@ def _subset_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sums over all subsets (the empty one first), or over random ones."""
     if len(values) > EXACT_UP_TO:
         patterns = _random_patterns(len(values))
-        return np.concatenate([[0.0], patterns @ values])
+        return np.concatenate([[0.0], patterns @ values, [values.sum()]])
     sums = np.zeros(1)
     for value in values:
         sums = np.concatenate([sums, sums + value])
@@ -206,13 +208,7 @@ def _subset_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _subset_means(values: NDArray[np.float64], resolution: float) -> NDArray[np.float64]:
     """Return the means over all non-empty subsets, or over random ones."""
-    if len(values) > EXACT_UP_TO:
-        patterns = _random_patterns(len(values))
-        sizes = patterns.sum(axis=1)
-        kept = sizes > 0
-        sums, sizes = (patterns @ values)[kept], sizes[kept]
-    else:
-        sums, sizes = _subset_sums(values)[1:], _subset_sums(np.ones(len(values)))[1:]
+    sums, sizes = _subset_sums(values)[1:], _subset_sums(np.ones(len(values)))[1:]
     # The same sums are zero here as in the test of no difference.
     is_zero = np.abs(sums) <= _tie(values, resolution)
     means: NDArray[np.float64] = np.where(is_zero, 0.0, sums / sizes)
@@ -221,4 +217,9 @@ def _subset_means(values: NDArray[np.float64], resolution: float) -> NDArray[np.
 
 def _random_patterns(length: int) -> NDArray[np.float64]:
     generator = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(length,)))
-    return generator.integers(0, 2, size=(_RANDOM_SUBSETS, length)).astype(np.float64)
+    # Each with its complement, as in the full list: so test and interval agree here too. None is
+    # empty or full; those two stand beside them.
+    drawn = generator.integers(0, 2, size=(_RANDOM_PAIRS, length)).astype(np.float64)
+    is_trivial = drawn.sum(axis=1) % length == 0
+    drawn[is_trivial, 0] = 1 - drawn[is_trivial, 0]
+    return np.concatenate([drawn, 1 - drawn])

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from safetensors.torch import save_file
 
 from heatgrad.core.errors import HeatgradError, StoreError
+from heatgrad.core.spec import shown
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.trial import Trial, TrialResult
 
@@ -107,9 +108,11 @@ class Store:
                 schema, or cannot be written to.
         """
         path = folder / STORE_FILE
-        if folder.exists() and not folder.is_dir():
-            raise StoreError(f"'{folder}' is a file; give a folder with --out")
-        _check_writable(folder, path)
+        with _explained(folder):
+            is_file = folder.exists() and not folder.is_dir()
+            if is_file:
+                raise StoreError(f"'{folder}' is a file; give a folder with --out")
+            _check_writable(folder, path)
         if path.exists():
             # Read first: what is not this study's is left as it is, to the last byte.
             found = cls(folder, _engine(path, read_only=True))
@@ -130,7 +133,8 @@ class Store:
             store._update_words(study)
             (folder / "weights").mkdir(exist_ok=True)
         for leftover in (folder / "weights").glob("*.part"):
-            leftover.unlink(missing_ok=True)
+            if not _is_running(leftover.suffixes[-2].removeprefix(".")):
+                leftover.unlink(missing_ok=True)
         return store
 
     @classmethod
@@ -146,7 +150,9 @@ class Store:
             StoreError: If there is no store, or one of a newer schema.
         """
         path = folder / STORE_FILE
-        if not path.is_file():
+        with _explained(folder):
+            is_there = path.is_file()
+        if not is_there:
             raise StoreError(
                 f"no study in '{folder}' (no {STORE_FILE}); run one with 'heatgrad study run'"
             )
@@ -298,6 +304,19 @@ def _engine(path: Path, *, read_only: bool) -> sa.Engine:
     return sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
 
 
+def _is_running(pid: str) -> bool:
+    """Whether a process of this number is there; yes, where that cannot be known."""
+    if os.name != "posix" or not pid.isdecimal():
+        return pid.isdecimal()
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
 def _written(study: StudySpec) -> str:
     """Return a study's JSON, in the order of the spec, in which its arms are shown."""
     return json.dumps(study.model_dump(mode="json"), allow_nan=False)
@@ -343,4 +362,4 @@ def _explained(place: Path) -> Iterator[None]:
     except sa.exc.DatabaseError as error:
         raise StoreError(f"cannot use the store in '{place}': {error.orig}") from error
     except OSError as error:
-        raise StoreError(f"cannot write to '{place}': {error.strerror or error}") from error
+        raise StoreError(f"cannot write to '{shown(place)}': {error.strerror or error}") from error

@@ -18,7 +18,7 @@ from heatgrad.core.spec import Spec, canonical_json, digest
 from heatgrad.data import TASKS, Dataset, Task
 from heatgrad.models import MODELS
 from heatgrad.optim import OPTIMIZERS
-from heatgrad.study.components import Component, build, find
+from heatgrad.study.components import Component, build, find, resolve
 from heatgrad.study.spec import StudySpec
 from heatgrad.training import LOSSES, SCHEDULES, EpochRecord, initialised, train
 
@@ -34,9 +34,9 @@ __all__ = [
     "run_trial",
 ]
 
-# Raised whenever the same spec would train differently: the records of older code are then
-# not taken for this one's.
-PROTOCOL = 1
+# Raised whenever the same spec would train or be recorded differently: the records of older code
+# are then not taken for this one's.
+PROTOCOL = 2
 CURVES = tuple(name for name in EpochRecord.__dataclass_fields__ if name != "epoch")
 
 
@@ -102,15 +102,31 @@ class TrialResult:
 
 
 def plan(study: StudySpec) -> list[Trial]:
-    """Return all trials of a study, block by block, each fully resolved."""
+    """Return all trials of a study, block by block, each resolved to the last option.
+
+    Raises:
+        SpecError: If a name or an option in it is unknown.
+    """
+    schedule = resolve(study.schedule, SCHEDULES, "schedule", "schedule")
+    parts, optimizers = {}, {}
+    for task_name, task in study.tasks.items():
+        where = f"tasks.{task_name}"
+        model = task.model or study.model
+        parts[task_name] = (
+            resolve(task, TASKS, "task", where),
+            resolve(model, MODELS, "model", f"{where}: model"),
+        )
+        for arm_name, arm in study.arms.items():
+            chosen = Component(kind=arm.kind, options={"lr": task.lr or study.lr} | arm.options)
+            optimizers[task_name, arm_name] = resolve(
+                chosen, OPTIMIZERS, "optimizer", f"arms.{arm_name}"
+            )
     trials = []
-    blocks = max(task.seeds or study.seeds for task in study.tasks.values())
-    for block in range(blocks):
+    for block in range(max(map(study.blocks_of, study.tasks))):
         for task_name, task in study.tasks.items():
-            if block >= (task.seeds or study.seeds):
+            if block >= study.blocks_of(task_name):
                 continue
-            for arm_name, arm in study.arms.items():
-                lr = {"lr": task.lr or study.lr}
+            for arm_name in study.arms:
                 trials.append(
                     Trial(
                         task_name=task_name,
@@ -118,10 +134,10 @@ def plan(study: StudySpec) -> list[Trial]:
                         block=block,
                         role="report",
                         seed=stream_seed(study.entropy, "report", block),
-                        task=_plain(task),
-                        model=_plain(task.model or study.model),
-                        optimizer=Component(kind=arm.kind, options=lr | arm.options),
-                        schedule=_plain(study.schedule),
+                        task=parts[task_name][0],
+                        model=parts[task_name][1],
+                        optimizer=optimizers[task_name, arm_name],
+                        schedule=schedule,
                         loss=study.loss,
                         epochs=task.epochs or study.epochs,
                         batch_size=task.batch_size or study.batch_size,
@@ -147,7 +163,7 @@ def make_model(trial: Trial, dataset: Dataset) -> nn.Module:
 
     model = initialised(construct, seed=trial.seed)
     _check_is(model, nn.Module, f"{where} '{trial.model.kind}'")
-    # Convolutions on a CPU are markedly faster in this layout; results do not depend on it.
+    # Convolutions on a CPU are markedly faster in this layout; results differ by rounding at most.
     return model.to(memory_format=torch.channels_last) if len(dataset.input_shape) == 3 else model  # type: ignore[call-overload]
 
 
@@ -208,10 +224,6 @@ def _check_is(value: Any, kind: type, what: str) -> None:
             f"{what} must give a {kind.__module__.partition('.')[0]} {kind.__name__}, got "
             f"{type(value).__name__}"
         )
-
-
-def _plain(component: Component) -> Component:
-    return Component(kind=component.kind, options=component.options)
 
 
 @lru_cache(maxsize=2)

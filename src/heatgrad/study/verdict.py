@@ -8,7 +8,7 @@ import numpy as np
 from heatgrad.study.spec import METRICS, Metric
 from heatgrad.study.statistics import PairedComparison, compare_paired
 
-__all__ = ["MIN_BLOCKS", "Question", "Verdict", "judge", "listed", "show_value"]
+__all__ = ["MIN_BLOCKS", "Question", "Verdict", "judge", "listed", "show_difference", "show_value"]
 
 MIN_BLOCKS = 8
 ALPHA = 0.05
@@ -123,6 +123,18 @@ def show_value(value: float, metric: Metric, *, signed: bool = False, unit: bool
     return text.replace("-", "−") + suffix
 
 
+def show_difference(value: float, metric: Metric, num_blocks: int, *, unit: bool = True) -> str:
+    """Return a difference over blocks; in words if a diverged run's rank, no measurement, is in it.
+
+    Example:
+        >>> show_difference(-83333.1, METRICS["test_loss"], num_blocks=12)
+        'a diverged run (worse)'
+    """
+    if not metric.percent and abs(value) >= metric.worst / (2 * num_blocks):
+        return f"a diverged run ({'better' if value > 0 else 'worse'})"
+    return show_value(value, metric, signed=True, unit=unit)
+
+
 def _decide(
     question: Question,
     comparison: PairedComparison,
@@ -132,7 +144,7 @@ def _decide(
 ) -> tuple[str, str]:
     margin, base = question.margin, question.baseline
     width = show_value(margin, metric, signed=True).lstrip("+")
-    mean = show_value(abs(comparison.mean), metric, signed=True).lstrip("+")
+    mean = show_difference(abs(comparison.mean), metric, comparison.num_blocks).lstrip("+")
     if comparison.low > margin:
         return _why_better(
             question,
@@ -151,20 +163,20 @@ def _decide(
         )
     is_inside = -margin < comparison.low and comparison.high < margin
     if is_inside and not comparison.low <= 0 <= comparison.high:
-        side = "above" if comparison.mean > 0 else "below"
+        side = "better" if comparison.mean > 0 else "worse"
         return (
             "TRIVIAL",
-            f"It is {side} {base} by {mean}: a real difference, but smaller than the margin of "
-            f"{width}.",
+            f"It is {side} than {base} by {mean}: a real difference, but smaller than the margin "
+            f"of {width}.",
         )
     if comparison.equivalence_p <= ALPHA:
         return "EQUIVALENT", f"Any difference from {base} is smaller than the margin of {width}."
     if comparison.p <= ALPHA:
-        side = "above" if comparison.mean > 0 else "below"
+        side = "better" if comparison.mean > 0 else "worse"
         return (
             "INCONCLUSIVE",
-            f"It is {side} {base}, but whether by more than the margin of {width} is not settled "
-            f"by {comparison.num_blocks} blocks.",
+            f"It is {side} than {base}, but whether by more than the margin of {width} is not "
+            f"settled by {comparison.num_blocks} blocks.",
         )
     return (
         "INCONCLUSIVE",

@@ -18,6 +18,7 @@ def constant(optimizer: Optimizer, epochs: int) -> LRScheduler:
 
 def cosine(optimizer: Optimizer, epochs: int, *, final: float = 0.0) -> LRScheduler:
     """Fall from the learning rate to `final` times it, along half a cosine."""
+    _check_final(final)
     return LambdaLR(
         optimizer,
         lambda epoch: final + (1 - final) * (1 + math.cos(math.pi * epoch / epochs)) / 2,
@@ -26,7 +27,13 @@ def cosine(optimizer: Optimizer, epochs: int, *, final: float = 0.0) -> LRSchedu
 
 def linear(optimizer: Optimizer, epochs: int, *, final: float = 0.0) -> LRScheduler:
     """Fall from the learning rate to `final` times it, along a line."""
+    _check_final(final)
     return LambdaLR(optimizer, lambda epoch: 1 - (1 - final) * epoch / epochs)
+
+
+def _check_final(final: float) -> None:
+    if not 0 <= final < math.inf:
+        raise ValueError(f"final must be finite and at least 0, got {final}")
 
 
 SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine, "linear": linear}

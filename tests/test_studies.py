@@ -1,0 +1,62 @@
+"""The stored records of the published studies are complete, current, and come out again."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from heatgrad.report import write_report
+from heatgrad.study import Results
+from heatgrad.study.trial import PROTOCOL, Trial, run_trial
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = sorted(path.parent for path in (ROOT / "studies").glob("*/*/store.sqlite"))
+
+
+def test_there_are_stored_studies():
+    assert FOLDERS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_records_are_complete_and_of_this_protocol(folder):
+    results = Results.load(folder)
+    assert results.num_missing == 0
+    assert {record.spec["protocol"] for record in results.records} == {PROTOCOL}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_their_pages_can_be_written(folder, tmp_path):
+    write_report(Results.load(folder), tmp_path / "page.html")
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_first_epoch_comes_out_again(folder):
+    """A record's own spec, cut to one epoch: the learning rate is constant, so it is the first.
+
+    Processors round differently, and steps carry that on: 1 %, and Adam, which divides by small
+    numbers, is left out.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        _first_epochs(folder)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _first_epochs(folder):
+    results = Results.load(folder)
+    for arm in results.study.arms:
+        if results.study.arms[arm].kind == "Adam":
+            continue
+        record = results.select(next(iter(results.study.tasks)), arm)[0]
+        trial = Trial.model_validate(record.spec)
+        if trial.task.kind == "MNIST" and not os.environ.get("HEATGRAD_DATA"):
+            pytest.skip("HEATGRAD_DATA is not set: no real images")
+        assert trial.schedule.kind == "constant"
+        again = run_trial(trial.model_copy(update={"epochs": 1})).curves
+        for name in ("train_loss", "test_loss", "grad_norm", "diffusion_ratio"):
+            assert again[name][0] == pytest.approx(record.curves[name][0], rel=0.01), (arm, name)
+        accuracy = record.curves["test_accuracy"][0]
+        assert again["test_accuracy"][0] == pytest.approx(accuracy, abs=0.01)
