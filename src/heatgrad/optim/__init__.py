@@ -11,8 +11,11 @@ from heatgrad.optim.accelerated_pde import (
     sgd_to_pde,
 )
 from heatgrad.optim.controls import NormMatchedSGD, PlaceboDiffusionSGD
+from heatgrad.optim.decay import LinearDiffusionDecay
 from heatgrad.optim.diffusion_nesterov import DiffusionNesterov
 from heatgrad.optim.diffusion_sgd import DiffusionSGD
+from heatgrad.optim.groups import diffusion_groups
+from heatgrad.optim.hook import diffuse_gradients
 from heatgrad.optim.smoothing import LaplacianSmoothingSGD, SobolevSGD
 
 __all__ = [
@@ -22,9 +25,12 @@ __all__ = [
     "DiffusionNesterov",
     "DiffusionSGD",
     "LaplacianSmoothingSGD",
+    "LinearDiffusionDecay",
     "NormMatchedSGD",
     "PlaceboDiffusionSGD",
     "SobolevSGD",
+    "diffuse_gradients",
+    "diffusion_groups",
     "max_stable_diffusion",
     "pde_to_sgd",
     "refine",

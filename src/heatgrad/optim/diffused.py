@@ -6,9 +6,11 @@ from typing import Any
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from heatgrad.laplacian import max_explicit_diffusion, spectral_radius
 from heatgrad.optim import checks, operators
 from heatgrad.optim.base import TransformedSGD
 from heatgrad.optim.drop_in import ActiveGroup, uses_foreach
+from heatgrad.optim.stability import StabilityReport, StabilityRow
 
 __all__ = ["DiffusedSGD", "diffuse"]
 
@@ -60,6 +62,31 @@ class DiffusedSGD(TransformedSGD):
         super().add_param_group(param_group)
         checks.warn_about(self.param_groups[-1])
 
+    def stability(self) -> StabilityReport:
+        """Return, per group, λ, its bound and the gains on the frequencies of the gradient.
+
+        Printed, the report is a table. A negative gain is a step uphill for that frequency.
+        """
+        rows = []
+        length = sum(
+            p.numel()
+            for group in self.param_groups
+            if group["mode"] == "global"
+            for p in group["params"]
+        )
+        for index, options in enumerate(self.param_groups):
+            mode, strength = options["mode"], float(options["diffusion"])
+            if mode == "global":
+                highest = spectral_radius([length], options["boundary"])
+                gains, bound = (1 - strength * highest, 1.0), max_explicit_diffusion(1)
+            else:
+                gains, bound = _mean_gains(mode, strength)
+            what = f"chain, {options['boundary']}" if mode == "global" else mode
+            rows.append(
+                StabilityRow(index, what, len(options["params"]), 1, strength, bound, gains)
+            )
+        return StabilityReport("lambda", tuple(rows))
+
     def _check_step(self) -> None:
         checks.check_groups_agree(self.param_groups)
         for group in self.param_groups:
@@ -92,3 +119,12 @@ def diffuse(groups: Sequence[ActiveGroup]) -> list[Tensor]:
                     operators.diffuse_layer(grad, options["diffusion"], options["mode"])
                 )
     return diffused
+
+
+def _mean_gains(mode: str, strength: float) -> tuple[tuple[float, float], float]:
+    """Return the smallest and largest gain of a mean-based mode, and its bound."""
+    if mode == "layer":
+        return (min(1.0, 1 - strength), 1.0), 2.0
+    if mode == "layer_literal":
+        return (1.0, 1 + strength), 0.0
+    return (1 - strength, 1.0), 1.0

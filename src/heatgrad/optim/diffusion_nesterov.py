@@ -1,17 +1,18 @@
 """Nesterov's momentum with a diffused velocity ([Sun])."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
-from heatgrad.laplacian import Boundary, num_active_dims, resolve_dims
+from heatgrad.laplacian import Boundary, spectral_radius
 from heatgrad.optim import checks, updates, velocity
-from heatgrad.optim.accelerated_pde import refine
+from heatgrad.optim.accelerated_pde import max_stable_diffusion, refine
+from heatgrad.optim.axes import active_dims
 from heatgrad.optim.drop_in import ActiveGroup, DropInOptimizer, uses_foreach
+from heatgrad.optim.stability import StabilityReport, StabilityRow
 
 __all__ = ["DiffusionNesterov"]
 
@@ -132,6 +133,35 @@ class DiffusionNesterov(DropInOptimizer):
             self._update(ActiveGroup(options))
         return loss
 
+    def stability(self) -> StabilityReport:
+        r"""Return, per group and number of diffused axes, N, β, β_max and the gains.
+
+        The gains are those of the velocity from one step to the next, $\gamma - \beta s$ for the
+        frequencies $s$ of the group's own tensors. Printed, the report is a table.
+        """
+        rows = []
+        for index, options in enumerate(self.param_groups):
+            _, momentum, per_axis = (float(value) for value in coefficients(options))
+            by_count: dict[int, list[Tensor]] = {}
+            for param in options["params"]:
+                axes = active_dims(param.shape, options["dims"], options["boundary"])
+                by_count.setdefault(len(axes), []).append(param)
+            for count, params in sorted(by_count.items()):
+                beta = per_axis / count if count else 0.0
+                highest = max(_highest(param, options) for param in params)
+                rows.append(
+                    StabilityRow(
+                        group=index,
+                        what=f"velocity, dims {_named(options['dims'])}, {options['boundary']}",
+                        num_tensors=len(params),
+                        num_dims=count,
+                        coefficient=beta,
+                        bound=max_stable_diffusion(min(1.0, momentum), count),
+                        gains=(momentum - beta * highest, momentum),
+                    )
+                )
+        return StabilityReport("beta", tuple(rows))
+
     def _update(self, group: ActiveGroup) -> None:
         options, params = group.options, group.params
         if not params:
@@ -174,10 +204,11 @@ def coefficients(options: dict[str, Any]) -> tuple[Any, Any, Any]:
     return lr, momentum, diffusion * (1 + momentum) / 4
 
 
-@lru_cache(maxsize=4096)
-def active_dims(
-    shape: torch.Size, dims: int | tuple[int, ...] | None, boundary: Boundary
-) -> tuple[int, ...]:
-    """Return the axes that move anything on a tensor of this shape; N is their number."""
-    axes = resolve_dims(dims, len(shape))
-    return tuple(axis for axis in axes if num_active_dims((shape[axis],), boundary))
+def _highest(param: Tensor, options: dict[str, Any]) -> float:
+    """Return the highest frequency s of a tensor, the spectral radius of its Laplacian."""
+    axes = active_dims(param.shape, options["dims"], options["boundary"])
+    return spectral_radius([param.shape[axis] for axis in axes], options["boundary"])
+
+
+def _named(dims: int | tuple[int, ...] | None) -> str:
+    return "all" if dims is None else str(dims)

@@ -1,6 +1,6 @@
 """Parameter groups by kind of layer and direction, as [Sun] diffuses them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -94,7 +94,7 @@ def diffusion_groups(
     if not kinds:
         raise ValueError(f"diffusion_groups needs at least one kind; {nearest('', KINDS)}")
     names = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
-    parameters = {id(p): p for p in model.parameters() if p.requires_grad}
+    parameters: dict[int, Tensor] = {id(p): p for p in model.parameters() if p.requires_grad}
     owner: dict[int, str] = {}
     groups: list[dict[str, Any]] = []
     for kind in kinds:
@@ -111,7 +111,7 @@ def diffusion_groups(
                     f"'{owner[id(param)]}' and '{kind}' both claim parameter {names[id(param)]}; "
                     f"give one of them, or write a group with both axes in dims"
                 )
-            entry = (names[id(param)], param)
+            entry = (names[id(param)], parameters[id(param)])
             if all(entry[0] != name for name, _ in by_axes.get(axes, [])):
                 by_axes.setdefault(axes, []).append(entry)
         if not by_axes:
@@ -129,7 +129,7 @@ def diffusion_groups(
     return groups
 
 
-def _present(model: nn.Module, parameters: dict[int, Tensor]) -> list[str]:
+def _present(model: nn.Module, parameters: Mapping[int, Tensor]) -> list[str]:
     found = {kind: [take(module) for module in model.modules()] for kind, take in KINDS.items()}
     return [
         kind

@@ -1,0 +1,195 @@
+"""Gradient diffusion for any optimizer, through its own step hooks."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from heatgrad.laplacian import (
+    Boundary,
+    apply_stencil,
+    check_boundary,
+    max_explicit_diffusion,
+    solve_shifted,
+)
+from heatgrad.optim import checks, operators
+from heatgrad.optim.axes import active_dims
+
+__all__ = ["HOOK_MODES", "GradientDiffusion", "diffuse_gradients"]
+
+HOOK_MODES = ("global", "stencil", "implicit", *operators.LAYER_MODES)
+
+
+def diffuse_gradients(
+    optimizer: Optimizer,
+    diffusion: float,
+    *,
+    mode: str = "global",
+    dims: int | tuple[int, ...] | None = None,
+    boundary: Boundary = "neumann",
+) -> "GradientDiffusion":
+    r"""Let an optimizer follow diffused gradients, whatever it is.
+
+    At each step the gradients are diffused just before the optimizer reads them, and `p.grad` is
+    given back afterwards: the caller's tensors are neither written to nor replaced. A closure is
+    honoured: its gradients are diffused each time it has been called. What the optimizer adds to
+    the gradient itself (torch's coupled weight decay, say) is added after the diffusion.
+
+    Args:
+        optimizer: Any `torch.optim.Optimizer`.
+        diffusion: λ or σ of the operator, at least 0 [1].
+        mode: `"global"`: the stencil along the chain of all gradients, Eq. (R.2), λ at most 1/2.
+            `"stencil"`: $g + \lambda\mathcal L g$ along `dims` of each tensor, λ at most 1/(2N).
+            `"implicit"`: $(I - \lambda\mathcal L)^{-1} g$ along `dims`, any λ. `"layer"`,
+            `"layer_literal"`, `"centralize"`, `"centralize_channel"`: as in `DiffusionSGD`.
+        dims: Axes of `"stencil"` and `"implicit"`: None for all of each tensor.
+        boundary: Ends of the chain or of the axes.
+
+    Returns:
+        A handle: its `diffusion` may be changed between steps, `remove()` ends the effect, and as
+        a context manager it removes itself.
+
+    Raises:
+        ValueError: If an argument is out of range, or an axis beyond a parameter's rank.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.zeros(3))
+        >>> optimizer = torch.optim.SGD([weight], lr=1.0)
+        >>> handle = diffuse_gradients(optimizer, 0.25)
+        >>> weight.grad = torch.tensor([0.0, 4.0, 0.0])
+        >>> optimizer.step()
+        >>> weight.data, weight.grad
+        (tensor([-1., -2., -1.]), tensor([0., 4., 0.]))
+        >>> handle.remove()
+    """
+    return GradientDiffusion(optimizer, diffusion, mode=mode, dims=dims, boundary=boundary)
+
+
+class GradientDiffusion:
+    """The handle of `diffuse_gradients`; see there.
+
+    Attributes:
+        diffusion: λ or σ; may be changed between steps [1].
+        mode: The operator.
+        dims: Axes, where the operator has any.
+        boundary: Ends.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        diffusion: float,
+        *,
+        mode: str,
+        dims: int | tuple[int, ...] | None,
+        boundary: Boundary,
+    ) -> None:
+        self.diffusion, self.mode, self.dims, self.boundary = diffusion, mode, dims, boundary
+        self._optimizer = optimizer
+        self._held: list[tuple[Tensor, Tensor]] = []
+        self._check()
+        for group in optimizer.param_groups:
+            checks.check_axes({**group, "dims": dims})
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._before),
+            optimizer.register_step_post_hook(self._after),
+        ]
+
+    def remove(self) -> None:
+        """Leave the optimizer as it was; removing twice does nothing."""
+        self._give_back()
+        for hook in self._hooks:
+            hook.remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+    def _check(self) -> None:
+        if self.mode not in HOOK_MODES:
+            raise ValueError(f"mode must be one of {', '.join(HOOK_MODES)}, got {self.mode!r}")
+        check_boundary(self.boundary)
+        checks.check_diffusion(self.diffusion, self.mode)
+
+    def _before(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        self._check()
+        # A step that raised has not come to the post-hook: what it held goes back first.
+        self._give_back()
+        if len(args) > 1 and args[1] is not None:
+            return (args[0], self._around(args[1]), *args[2:]), kwargs
+        if kwargs.get("closure") is not None:
+            return args, {**kwargs, "closure": self._around(kwargs["closure"])}
+        self._take()
+        return args, kwargs
+
+    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._give_back()
+
+    def _around(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        def diffused() -> Any:
+            self._give_back()
+            loss = closure()
+            self._take()
+            return loss
+
+        return diffused
+
+    @torch.no_grad()
+    def _take(self) -> None:
+        if self.diffusion == 0:
+            return
+        params = [
+            p
+            for group in self._optimizer.param_groups
+            for p in group["params"]
+            if p.grad is not None
+        ]
+        grads = [p.grad for p in params]
+        for param, grad in zip(params, grads, strict=True):
+            if grad.layout != torch.strided:
+                raise RuntimeError(
+                    f"diffusion needs dense gradients, got layout {grad.layout} for a parameter "
+                    f"of shape {tuple(param.shape)}"
+                )
+        diffused = self._diffuse(grads)
+        self._held = list(zip(params, grads, strict=True))
+        for param, grad in zip(params, diffused, strict=True):
+            param.grad = grad
+
+    def _give_back(self) -> None:
+        for param, grad in self._held:
+            param.grad = grad
+        self._held = []
+
+    def _diffuse(self, grads: list[Tensor]) -> list[Tensor]:
+        strength, boundary = self.diffusion, self.boundary
+        if self.mode == "global":
+            return operators.diffuse_chain(grads, [strength] * len(grads), boundary)
+        if self.mode == "implicit":
+            return [solve_shifted(g, self.dims, boundary, shift=1.0, scale=strength) for g in grads]
+        if self.mode == "stencil":
+            return [self._step(grad) for grad in grads]
+        return [operators.diffuse_layer(grad, strength, self.mode) for grad in grads]
+
+    def _step(self, grad: Tensor) -> Tensor:
+        axes = active_dims(grad.shape, self.dims, self.boundary)
+        bound = max_explicit_diffusion(len(axes))
+        if self.diffusion > bound:
+            raise ValueError(
+                f"diffusion must be at most {bound:g} along {len(axes)} axes of a tensor of shape "
+                f"{tuple(grad.shape)} (above it the highest frequencies grow), got "
+                f"{self.diffusion:g}; lower it, or use mode='implicit'"
+            )
+        return grad + self.diffusion * apply_stencil(grad, axes, self.boundary) if axes else grad
