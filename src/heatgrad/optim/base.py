@@ -34,6 +34,7 @@ class TransformedSGD(DropInOptimizer):
             the gradient with weight decay, and the direction made of it, not yet clipped.
         """
         groups = self._active_groups()
+        self._decay(groups)
         before = [grad for group in groups for grad in group.grads]
         self._transform(groups)
         return before, [grad for group in groups for grad in group.grads]
@@ -57,11 +58,18 @@ class TransformedSGD(DropInOptimizer):
             with torch.enable_grad():
                 loss = closure()
         groups = self._active_groups()
+        if self._step_fused(groups):
+            return loss
+        self._decay(groups)
         self._transform(groups)
         self._clip(groups)
         for group in groups:
             self._update(group)
         return loss
+
+    def _step_fused(self, groups: Sequence[ActiveGroup]) -> bool:
+        """Do the whole step in a fused kernel and return True, or return False."""
+        return False
 
     def _active_groups(self) -> list[ActiveGroup]:
         # Groups may be edited between steps, or loaded: what decides the step is looked at again.
@@ -71,10 +79,14 @@ class TransformedSGD(DropInOptimizer):
             options = group.options
             if options["fused"] and any(p.is_complex() for p in group.params):
                 raise RuntimeError("fused=True does not support complex parameters")
+        return groups
+
+    def _decay(self, groups: Sequence[ActiveGroup]) -> None:
+        for group in groups:
+            options = group.options
             group.grads = updates.decay(
                 group.params, group.grads, options["weight_decay"], options["maximize"]
             )
-        return groups
 
     def _clip(self, groups: Sequence[ActiveGroup]) -> None:
         max_norm = groups[0].options.get("max_norm")

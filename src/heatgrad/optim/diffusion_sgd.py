@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from heatgrad.optim import fused
 from heatgrad.optim.base import put
 from heatgrad.optim.diffused import DiffusedSGD, diffuse
 from heatgrad.optim.drop_in import ActiveGroup
@@ -42,7 +43,9 @@ class DiffusionSGD(DiffusedSGD):
         maximize: Ascend instead of descend.
         foreach: Multi-tensor path; None takes it on CUDA. Bitwise equal to the plain path (half
             types: each is bitwise torch's own, and those two differ on the CPU).
-        fused: Takes the plain path until a kernel is there; refused with `foreach=True`,
+        fused: One pass over memory by a compiled kernel, equal to the plain path but for rounding;
+            it is taken on a CPU in mode `global` for dense float32 and float64 tensors, else the
+            plain path is. None takes it where something diffuses. Refused with `foreach=True`,
             `differentiable=True` or complex parameters, as in torch.
         differentiable: Let autograd follow the step.
 
@@ -67,3 +70,12 @@ class DiffusionSGD(DiffusedSGD):
 
     def _transform(self, groups: Sequence[ActiveGroup]) -> None:
         put(groups, diffuse(groups))
+
+    def _step_fused(self, groups: Sequence[ActiveGroup]) -> bool:
+        if not fused.wants_fused(groups):
+            return False
+        active = [group for group in groups if group.params]
+        if any(group.options["mode"] != "global" for group in active) or not fused.is_safe(active):
+            return False
+        fused.step_chain(active, self.state)
+        return True

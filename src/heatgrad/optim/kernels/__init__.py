@@ -1,0 +1,1 @@
+"""Fused kernels: one pass over memory for all tensors. The plain paths are their reference."""
