@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import pairwise
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from heatgrad.optim.drop_in import ActiveGroup
 
-__all__ = ["is_safe", "step_chain", "wants_fused"]
+__all__ = ["can_diffuse_velocity", "is_safe", "step_chain", "step_velocity", "wants_fused"]
 
+_PLAIN_CLASSES = (Tensor, torch.nn.Parameter)  # a subclass may keep its memory elsewhere
 _TYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
 
@@ -44,16 +46,13 @@ def is_safe(groups: Sequence[ActiveGroup]) -> bool:
             value = group.options[name]
             if isinstance(value, Tensor) and (value.requires_grad or value.device.type != "cpu"):
                 return False
-    return all(
-        type(tensor) in (Tensor, torch.nn.Parameter)
-        and tensor.dtype == dtype
-        and tensor.device.type == "cpu"
-        and tensor.layout == torch.strided
-        and tensor.is_contiguous()
-        for group in groups
-        for pair in zip(group.params, group.grads, strict=True)
-        for tensor in pair
-    )
+    for group in groups:
+        for tensors in (group.params, group.grads):
+            for tensor in tensors:
+                is_dense = tensor.dtype is dtype and tensor.is_cpu and tensor.is_contiguous()
+                if not is_dense or type(tensor) not in _PLAIN_CLASSES:
+                    return False
+    return True
 
 
 def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
@@ -76,8 +75,8 @@ def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
     plan = _plan(sizes, groups[0].options["boundary"] == "periodic", chain_cpu.BLOCK)
     table = np.array(
         [
-            (p.data_ptr(), g.data_ptr(), v.data_ptr(), p.numel())
-            for p, g, v in zip(params, grads, buffers, strict=True)
+            (p.data_ptr(), g.data_ptr(), v.data_ptr(), n)
+            for p, g, v, n in zip(params, grads, buffers, sizes, strict=True)
         ],
         dtype=np.int64,
     )
@@ -108,6 +107,126 @@ def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
     torch.autograd.graph.increment_version(params)
     if any(group.options["momentum"] != 0 for group in groups):
         torch.autograd.graph.increment_version([b for b in buffers if b.numel()])
+
+
+def can_diffuse_velocity(params: Sequence[Tensor], dims: Sequence[tuple[int, ...]]) -> bool:
+    """Whether the kernel knows a way along these axes of each tensor."""
+    return all(
+        _way(tuple(p.shape), axes)[0] is not None
+        for p, axes in zip(params, dims, strict=True)
+        if p.numel() > 0
+    )
+
+
+def step_velocity(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    buffers: Sequence[Tensor],
+    *,
+    lr: float,
+    momentum: float,
+    beta: Sequence[float],
+    dims: Sequence[tuple[int, ...]],
+    boundary: str,
+    weight_decay: float,
+    maximize: bool,
+) -> None:
+    """Step all tensors of one group: decay, Eqs. (S.6) and (S.7).
+
+    Equal to `diffused_nesterov` but for rounding. `is_safe` and `can_diffuse_velocity` must hold;
+    a buffer of zeros is one that has not been stepped yet.
+    """
+    from heatgrad.optim.kernels import velocity_cpu
+    from heatgrad.optim.kernels.threads import for_each_run
+
+    dtype = _TYPES[params[0].dtype]
+    shapes = tuple(tuple(param.shape) for param in params)
+    plan = _velocity_plan(shapes, tuple(dims), velocity_cpu.COLUMNS)
+    table = np.array(
+        [
+            (p.data_ptr(), g.data_ptr(), v.data_ptr(), p.numel())
+            for p, g, v in zip(params, grads, buffers, strict=True)
+        ],
+        dtype=np.int64,
+    )
+    sign = -1.0 if maximize else 1.0
+    coefficients = np.array([(lr, momentum, b, weight_decay, sign) for b in beta], dtype=dtype)
+    ends = ("neumann", "periodic", "dirichlet").index(boundary)
+    like = np.empty(0, dtype)
+    for_each_run(
+        lambda first, last: velocity_cpu.step_blocks(
+            table, plan.axes, plan.blocks, like, coefficients, ends, first, last
+        ),
+        len(plan.blocks),
+        sum(param.numel() for param in params),
+    )
+    torch.autograd.graph.increment_version([*params, *buffers])
+
+
+class _VelocityPlan(NamedTuple):
+    """How the tensors of a group are cut; it depends on their shapes and axes alone.
+
+    Attributes:
+        blocks: Kind, tensor and three numbers of each block, int64.
+        axes: Sizes and strides of each tensor's diffused axes, int64.
+    """
+
+    blocks: np.ndarray
+    axes: np.ndarray
+
+
+@lru_cache(maxsize=64)
+def _velocity_plan(
+    shapes: tuple[tuple[int, ...], ...], dims: tuple[tuple[int, ...], ...], columns: int
+) -> _VelocityPlan:
+    from heatgrad.optim.kernels import velocity_cpu
+
+    longest = max((len(axes) for axes in dims), default=0)
+    steps = np.zeros((len(shapes), 2 * longest + 2), dtype=np.int64)
+    blocks: list[tuple[int, int, int, int, int]] = []
+    for k, (shape, axes) in enumerate(zip(shapes, dims, strict=True)):
+        size = prod(shape)
+        if size == 0:
+            continue
+        for turn, axis in enumerate(axes):
+            steps[k, 2 * turn : 2 * turn + 2] = shape[axis], prod(shape[axis + 1 :])
+        kind, length = _way(shape, axes)
+        if kind == "plain":
+            step = velocity_cpu.LONGEST_SLAB
+            blocks += [
+                (velocity_cpu.PLAIN, k, start, min(start + step, size), 0)
+                for start in range(0, size, step)
+            ]
+        elif kind == "slabs":
+            at_once = max(1, velocity_cpu.LONGEST_SLAB // length)
+            count = size // length
+            blocks += [
+                (velocity_cpu.SLABS, k, length, start, min(start + at_once, count))
+                for start in range(0, count, at_once)
+            ]
+        else:
+            width = int(steps[k, 1])
+            step = -(-width // -(-width // columns))  # tiles of about one width
+            blocks += [
+                (velocity_cpu.ROWS, k, base, low, min(low + step, width))
+                for base in range(0, size, length)
+                for low in range(0, width, step)
+            ]
+    # The largest tensors first: then the last blocks, which threads wait for, are small.
+    blocks.sort(key=lambda block: -prod(shapes[block[1]]))
+    return _VelocityPlan(np.array(blocks, dtype=np.int64).reshape(-1, 5), steps)
+
+
+def _way(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[str | None, int]:
+    """Return how the kernel steps a tensor, and the elements from its first diffused axis on."""
+    from heatgrad.optim.kernels import velocity_cpu
+
+    if not axes:
+        return "plain", 0
+    length, width = prod(shape[axes[0] :]), prod(shape[axes[0] + 1 :])
+    if len(axes) == 1 and width >= velocity_cpu.SHORTEST_ROW:
+        return "rows", length
+    return ("slabs" if length <= velocity_cpu.LONGEST_SLAB else None), length
 
 
 class _Plan(NamedTuple):
@@ -142,30 +261,34 @@ def _coefficients(
     groups: Sequence[ActiveGroup], state: dict[Tensor, Any], dtype: Any
 ) -> tuple[list[Tensor], np.ndarray]:
     """Return the momentum buffers, made where missing, and one row of numbers per tensor."""
-    buffers, rows = [], []
+    buffers: list[Tensor] = []
+    rows = []
+    new: list[int] = []
     for group in groups:
         o = group.options
-        row = [
-            float(o["lr"]),
-            o["momentum"],
-            1 - o["dampening"],
-            o["nesterov"],
-            float(o["diffusion"]),
-            float(o["weight_decay"]),
-            -1.0 if o["maximize"] else 1.0,
-            o["momentum"] != 0,
-        ]
+        rows.append(
+            (
+                float(o["lr"]),
+                o["momentum"],
+                1 - o["dampening"],
+                o["nesterov"],
+                float(o["diffusion"]),
+                float(o["weight_decay"]),
+                -1.0 if o["maximize"] else 1.0,
+                o["momentum"] != 0,
+            )
+        )
+        if o["momentum"] == 0:
+            buffers += group.params  # their addresses stand in the table, and are not used
+            continue
         for param in group.params:
-            if o["momentum"] == 0:
-                buffers.append(param)  # its address stands in the table, and is not used
-                rows.append(row)
-                continue
-            buffer = state[param].get("momentum_buffer")
+            of_param = state[param]
+            buffer = of_param.get("momentum_buffer")
             if buffer is None:
-                # As in torch, the first velocity is the gradient, not dampened.
-                buffer = state[param]["momentum_buffer"] = torch.zeros_like(param)
-                rows.append([*row[:2], 1.0, *row[3:]])
-            else:
-                rows.append(row)
+                buffer = of_param["momentum_buffer"] = torch.zeros_like(param)
+                new.append(len(buffers))
             buffers.append(buffer)
-    return buffers, np.array(rows, dtype=dtype).reshape(-1, 8)
+    table = np.array(rows, dtype=dtype).repeat([len(group.params) for group in groups], axis=0)
+    # As in torch, the first velocity is the gradient, not dampened.
+    table[new, 2] = 1
+    return buffers, table

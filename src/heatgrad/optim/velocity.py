@@ -101,7 +101,8 @@ def diffused_nesterov_foreach(
     for i, buffer in enumerate(buffers):
         rest["still" if is_zero(beta[i]) else "new" if buffer is None else "moving"].append(i)
     for kind, places in rest.items():
-        for chunk in [places] if kind != "moving" else _chunks(places, params):
+        whole = [places] if places else []
+        for chunk in whole if kind != "moving" else _chunks(places, params):
             ps, gs = [params[i] for i in chunk], [grads[i] for i in chunk]
             vs, bs = [buffers[i] for i in chunk], [beta[i] for i in chunk]
             ds = [dims[i] for i in chunk]
