@@ -62,7 +62,16 @@ def test_equals_the_plain_path_along_any_axes(compare, boundary, dims):
 def test_rows_may_be_cut_anywhere(compare, monkeypatch, boundary, columns):
     """Columns do not see each other: however few are stepped together, the result is the same."""
     monkeypatch.setattr(velocity_cpu, "COLUMNS", columns)
-    compare(((5, 40), (7, 2, 16)), lr=0.1, dims=0, boundary=boundary, weight_decay=0.1)
+    monkeypatch.setattr(velocity_cpu, "WIDE", 16)
+    shapes = ((5, 40), (7, 2, 16), (1, 30), (2, 33))
+    compare(shapes, lr=0.1, dims=0, boundary=boundary, weight_decay=0.1)
+
+
+def test_many_narrow_rows(compare, boundary):
+    """Longer than a piece, so that pieces meet: rows of one cell, of a few, and of many."""
+    shapes = ((9001,), (1500, 7), (40, 300), (3, 2, 2100))
+    compare(shapes, lr=0.1, dims=0, boundary=boundary, weight_decay=0.1)
+    compare(((2, 3000, 3), (5, 900, 1)), lr=0.1, dims=1, boundary=boundary)
 
 
 def test_a_slab_that_is_too_long_goes_the_plain_way(monkeypatch):

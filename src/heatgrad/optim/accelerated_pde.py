@@ -22,7 +22,7 @@ Scalar = TypeVar("Scalar", float, Tensor)
 
 
 class AcceleratedPDE(NamedTuple):
-    r"""The coefficients of $u_{tt} + a u_t = -\nabla U(u) + b \nabla^2 u_t$, Eq. (S.3).
+    r"""The coefficients of $u_{tt} + a u_t = -\nabla U(u) + b \nabla^2 u_t$, Eq. (V.3).
 
     Attributes:
         time_step: Δt, positive [time].
@@ -36,7 +36,7 @@ class AcceleratedPDE(NamedTuple):
 
 
 class DiffusedNesterov(NamedTuple):
-    """The coefficients of Nesterov's momentum with a diffused velocity, Eqs. (S.6), (S.7).
+    """The coefficients of Nesterov's momentum with a diffused velocity, Eqs. (V.6), (V.7).
 
     Attributes:
         lr: η [param/(loss/param)].
@@ -56,7 +56,7 @@ def sgd_to_pde(
 
     $$\Delta t = \sqrt{\frac{2\eta}{1 + \gamma}}, \qquad
     a = \frac{2(1 - \gamma)}{\sqrt{2\eta(1 + \gamma)}}, \qquad
-    b = \frac{2\beta}{(1 + \gamma)\,\Delta t} \tag{S.9}$$
+    b = \frac{2\beta}{(1 + \gamma)\,\Delta t} \tag{V.9}$$
 
     Args:
         lr: η, positive.
@@ -70,7 +70,7 @@ def sgd_to_pde(
         ValueError: If a coefficient is out of range.
 
     References:
-        [Sun] Eq. (9), and Eq. (8) for b. Theory page: Eq. (S.9).
+        [Sun] Eq. (9), and Eq. (8) for b. Theory page: Eq. (V.9).
 
     Example:
         >>> pde = sgd_to_pde(0.1, 0.9, 0.475)
@@ -92,7 +92,7 @@ def pde_to_sgd(
 
     $$\eta = \frac{2\Delta t^2}{2 + a\Delta t}, \qquad
     \gamma = \frac{2 - a\Delta t}{2 + a\Delta t}, \qquad
-    \beta = \frac{2 b\Delta t}{2 + a\Delta t} \tag{S.8}$$
+    \beta = \frac{2 b\Delta t}{2 + a\Delta t} \tag{V.8}$$
 
     Args:
         time_step: Δt, positive [time].
@@ -106,7 +106,7 @@ def pde_to_sgd(
         ValueError: If a coefficient is out of range.
 
     References:
-        [Sun] Eq. (8). Theory page: Eq. (S.8).
+        [Sun] Eq. (8). Theory page: Eq. (V.8).
 
     Example:
         >>> lr, momentum, beta = pde_to_sgd(*sgd_to_pde(0.1, 0.9, 0.475))
@@ -127,7 +127,7 @@ def pde_to_sgd(
 def max_stable_diffusion(momentum: float, num_dims: int) -> float:
     r"""Return the largest diffusion of the velocity under which no frequency grows.
 
-    $$\beta_{\max} = \frac{1 + \gamma}{4N} \tag{S.11}$$
+    $$\beta_{\max} = \frac{1 + \gamma}{4N} \tag{V.11}$$
 
     It does not depend on the learning rate, so a schedule of the rate leaves it alone.
 
@@ -142,7 +142,7 @@ def max_stable_diffusion(momentum: float, num_dims: int) -> float:
         ValueError: If an argument is out of range.
 
     References:
-        [Sun] Theorem 2, Eq. (11). Theory page: Eq. (S.11).
+        [Sun] Theorem 2, Eq. (11). Theory page: Eq. (V.11).
 
     Example:
         >>> max_stable_diffusion(0.9, 1)
@@ -160,7 +160,7 @@ def refine(
     r"""Return learning rate and momentum of the same PDE at a time step divided by `factor`.
 
     $$\gamma_c = \frac{(c-1) + (c+1)\gamma}{(c+1) + (c-1)\gamma}, \qquad
-    \eta_c = \frac{2\eta}{c\,\bigl((c+1) + (c-1)\gamma\bigr)} \tag{S.12}$$
+    \eta_c = \frac{2\eta}{c\,\bigl((c+1) + (c-1)\gamma\bigr)} \tag{V.12}$$
 
     Damping and diffusivity stay, so a diffusivity of $c$ times the bound becomes exactly the
     bound. The effective rate $\eta/(1-\gamma)$ falls by the factor: compare with a plain
@@ -172,7 +172,7 @@ def refine(
         factor: c, at least 1 [1].
 
     References:
-        [Sun] 4.2 (the text cites Eq. (4); it is (8)). Theory page: Eq. (S.12).
+        [Sun] 4.2 (the text cites Eq. (4); it is (8)). Theory page: Eq. (V.12).
 
     Example:
         >>> lr, momentum = refine(0.1, 0.9, 2.0)

@@ -12,7 +12,7 @@ __all__ = ["LinearDiffusionDecay"]
 class LinearDiffusionDecay:
     r"""Lowers the diffusion of every group linearly to zero.
 
-    $$D_k = D_0 \max(0, 1 - k/K) \tag{S.13}$$
+    $$D_k = D_0 \max(0, 1 - k/K) \tag{V.13}$$
 
     after $k$ calls of `step`, with $D_0$ what each group had at the start. A group's tensor is
     changed in place, so compiled code and CUDA graphs see the new value.
@@ -34,7 +34,7 @@ class LinearDiffusionDecay:
         0.75
 
     References:
-        [Sun] appendix D. Theory page: Eq. (S.13).
+        [Sun] appendix D. Theory page: Eq. (V.13).
     """
 
     def __init__(self, optimizer: Optimizer, num_steps: int) -> None:

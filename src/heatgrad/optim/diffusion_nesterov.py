@@ -21,7 +21,7 @@ class DiffusionNesterov(DropInOptimizer):
     r"""SGD with Nesterov's momentum whose velocity diffuses along chosen axes of each tensor.
 
     $$v' = \gamma v + g + \beta\,\mathcal L v, \qquad
-    \theta' = \theta - \eta\,[g + \gamma v' + \beta\,\mathcal L v'] \tag{S.6, S.7}$$
+    \theta' = \theta - \eta\,[g + \gamma v' + \beta\,\mathcal L v'] \tag{V.6, V.7}$$
 
     with $g$ the gradient plus weight decay. It is the semi-implicit Euler scheme of an accelerated
     PDE with viscosity, stable up to $\beta_{\max} = (1+\gamma)/4N$ for $N$ diffused axes. A drop-in
@@ -41,13 +41,13 @@ class DiffusionNesterov(DropInOptimizer):
         boundary: Ends of each axis, per group: `"neumann"`, `"periodic"` or `"dirichlet"`.
         weight_decay: wd, added to the gradient first, as in torch.
         stability: What is done with `diffusion` above 1, per group. `"refine"`: the time step is
-            divided by it, and learning rate and momentum are recomputed, Eq. (S.12). `"error"`: a
+            divided by it, and learning rate and momentum are recomputed, Eq. (V.12). `"error"`: a
             ValueError. `"off"`: nothing, to show the instability.
         maximize: Ascend instead of descend.
         foreach: Multi-tensor path; None takes it on CUDA. Bitwise equal to the plain path.
         fused: One pass over memory by a compiled kernel, equal to the plain path but for rounding;
-            taken on a CPU for dense float32 and float64 tensors (several axes, or one with fewer
-            than 16 cells behind it: where all from the first axis on has at most 16,384 cells).
+            taken on a CPU for dense float32 and float64 tensors (along several axes: where all
+            from the first of them on has at most 16,384 cells).
             None takes it where something diffuses. Refused with `foreach=True`,
             `differentiable=True` or complex parameters, as in torch.
         differentiable: Let autograd follow the step.
@@ -67,7 +67,7 @@ class DiffusionNesterov(DropInOptimizer):
         tensor([-1., -2., -1.])
 
     References:
-        [Sun] Eqs. (4)-(11), Algorithm 1. Theory page: Eqs. (S.6)-(S.12).
+        [Sun] Eqs. (4)-(11), Algorithm 1. Theory page: Eqs. (V.6)-(V.12).
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class DiffusionNesterov(DropInOptimizer):
 
 
 def coefficients(options: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Return a group's η, γ and Nβ, refined above the bound. Eqs. (S.11), (S.12)."""
+    """Return a group's η, γ and Nβ, refined above the bound. Eqs. (V.11), (V.12)."""
     lr, momentum, diffusion = options["lr"], options["momentum"], options["diffusion"]
     if options["stability"] == "refine":
         if isinstance(diffusion, Tensor):

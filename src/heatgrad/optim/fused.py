@@ -131,7 +131,7 @@ def step_velocity(
     weight_decay: float,
     maximize: bool,
 ) -> None:
-    """Step all tensors of one group: decay, Eqs. (S.6) and (S.7).
+    """Step all tensors of one group: decay, Eqs. (V.6) and (V.7).
 
     Equal to `diffused_nesterov` but for rounding. `is_safe` and `can_diffuse_velocity` must hold;
     a buffer of zeros is one that has not been stepped yet.
@@ -197,11 +197,12 @@ def _velocity_plan(
                 (velocity_cpu.PLAIN, k, start, min(start + step, size), 0)
                 for start in range(0, size, step)
             ]
-        elif kind == "slabs":
+        elif kind in ("lines", "slabs"):
+            way = velocity_cpu.LINES if kind == "lines" else velocity_cpu.SLABS
             at_once = max(1, velocity_cpu.LONGEST_SLAB // length)
             count = size // length
             blocks += [
-                (velocity_cpu.SLABS, k, length, start, min(start + at_once, count))
+                (way, k, length, start, min(start + at_once, count))
                 for start in range(0, count, at_once)
             ]
         else:
@@ -224,8 +225,8 @@ def _way(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[str | None, int
     if not axes:
         return "plain", 0
     length, width = prod(shape[axes[0] :]), prod(shape[axes[0] + 1 :])
-    if len(axes) == 1 and width >= velocity_cpu.SHORTEST_ROW:
-        return "rows", length
+    if len(axes) == 1:
+        return ("rows" if width >= velocity_cpu.WIDE else "lines"), length
     return ("slabs" if length <= velocity_cpu.LONGEST_SLAB else None), length
 
 

@@ -111,7 +111,7 @@ def heavy_ball(
             else:
                 buffer.mul_(momentum).add_(grad, alpha=1 - dampening)
             buffers[i] = buffer
-            direction = grad.add(buffer, alpha=momentum) if nesterov else buffer
+            direction = grad.add(buffer, alpha=momentum) if nesterov else buffer  # type: ignore[arg-type]
         descend(param, direction, lr)
 
 
@@ -153,7 +153,11 @@ def heavy_ball_foreach(
                 for buffer, grad in zip(buffers, grads, strict=True)
             ]
             buffers[:] = filled
-        directions = torch._foreach_add(list(grads), filled, alpha=momentum) if nesterov else filled
+        directions = (
+            torch._foreach_add(list(grads), filled, alpha=momentum)  # type: ignore[arg-type]
+            if nesterov
+            else filled
+        )
     descend_foreach(params, directions, lr)
 
 

@@ -34,9 +34,9 @@ def diffused_nesterov(
 ) -> None:
     r"""Update parameters and velocities in place, one tensor at a time.
 
-    $$v' = \gamma v + g + \beta\, \mathcal L v \tag{S.6}$$
+    $$v' = \gamma v + g + \beta\, \mathcal L v \tag{V.6}$$
 
-    $$\theta' = \theta - \eta\,\bigl[g + \gamma v' + \beta\, \mathcal L v'\bigr] \tag{S.7}$$
+    $$\theta' = \theta - \eta\,\bigl[g + \gamma v' + \beta\, \mathcal L v'\bigr] \tag{V.7}$$
 
     with $v = 0$ before the first step. Where β is 0 this is `heavy_ball` with `nesterov`.
 
@@ -52,7 +52,7 @@ def diffused_nesterov(
         differentiable: Whether autograd follows the update; buffers are then replaced.
 
     References:
-        [Sun] Eqs. (6), (7), Algorithm 1. Theory page: Eqs. (S.6), (S.7).
+        [Sun] Eqs. (6), (7), Algorithm 1. Theory page: Eqs. (V.6), (V.7).
     """
     lr = scalar(lr)
     for i, (param, grad) in enumerate(zip(params, grads, strict=True)):

@@ -11,7 +11,7 @@ import torch
 __all__ = ["for_each_run"]
 
 _WORTH_A_THREAD = 1 << 16
-_RUNS = 8  # that each thread may take: few calls, yet an even end where threads are not alike
+_RUNS = 4  # that each thread may take: few calls, yet an even end where threads are not alike
 
 
 def for_each_run(work: Callable[[int, int], None], num_blocks: int, size: int) -> None:

@@ -12,12 +12,13 @@ from numba import carray, njit
 
 from heatgrad.optim.kernels.addresses import as_pointer
 
-__all__ = ["COLUMNS", "LONGEST_SLAB", "PLAIN", "ROWS", "SHORTEST_ROW", "SLABS", "step_blocks"]
+__all__ = ["COLUMNS", "LINES", "LONGEST_SLAB", "PLAIN", "ROWS", "SLABS", "WIDE", "step_blocks"]
 
 # What is done with a block of a tensor.
-PLAIN, ROWS, SLABS = 0, 1, 2
+PLAIN, ROWS, LINES, SLABS = 0, 1, 2, 3
 COLUMNS = 6144  # of a row that are stepped together: a few rows of p, g and v stay in cache
-SHORTEST_ROW = 16
+WIDE = 1024  # elements of a row that is worth stepping alone
+_PIECE = 4096  # elements of narrower rows that are stepped together
 LONGEST_SLAB = 1 << 14
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
@@ -30,14 +31,15 @@ _OPTIONS: dict[str, Any] = {
 
 @njit(**_OPTIONS)
 def step_blocks(table, axes, blocks, like, coefficients, ends, first, last):  # type: ignore[no-untyped-def]
-    """Step the blocks from `first` to `last`. Eqs. (S.6), (S.7).
+    """Step the blocks from `first` to `last`. Eqs. (V.6), (V.7).
 
     Args:
         table: Addresses of p, g, v and the number of elements, one row per tensor, int64.
         axes: Sizes and strides, alternating, of each tensor's diffused axes, 0 where there are
             no more, int64.
         blocks: Kind, tensor, and three numbers of each block, int64. `PLAIN`: first and last
-            element. `ROWS`, one axis: first element of the lines, first and last column. `SLABS`:
+            element. `ROWS`, one axis: first element of the lines, first and last column. `LINES`,
+            one axis with narrow rows: elements of a line of rows, first and last line. `SLABS`:
             elements of a slab (everything from the first diffused axis on), first and last slab.
         like: An empty array of the tensors' type.
         coefficients: lr, momentum, beta, weight decay and sign, one row per tensor.
@@ -46,6 +48,7 @@ def step_blocks(table, axes, blocks, like, coefficients, ends, first, last):  # 
         last: Block after the last one.
     """
     kept = np.empty((3, COLUMNS), like.dtype)
+    window = np.empty(_PIECE + 2 * WIDE, like.dtype)
     old = np.empty(LONGEST_SLAB, like.dtype)
     spread = np.empty(LONGEST_SLAB, like.dtype)
     for b in range(first, last):
@@ -61,6 +64,13 @@ def step_blocks(table, axes, blocks, like, coefficients, ends, first, last):  # 
         elif blocks[b, 0] == ROWS:
             count, width = axes[k, 0], axes[k, 1]
             _rows(p, g, v, x, count, width, y, z, c, ends, kept)
+        elif blocks[b, 0] == LINES:
+            count, width = axes[k, 0], axes[k, 1]
+            for line in range(y, z):
+                low, high = line * x, line * x + x
+                _line_of_rows(
+                    p[low:high], g[low:high], v[low:high], count, width, c, ends, kept, window
+                )
         else:
             for slab in range(y, z):
                 low, high = slab * x, slab * x + x
@@ -154,7 +164,7 @@ def _descend_first(p, g, v, start, count, width, m, c):  # type: ignore[no-untyp
 
 @njit(**_OPTIONS)
 def _velocity(p, g, v, before, after, momentum, beta, decay, sign):  # type: ignore[no-untyped-def]
-    """Eq. (S.6); the row's old velocity is left in `before`, for the next row."""
+    """Eq. (V.6); the row's old velocity is left in `before`, for the next row."""
     own = momentum - beta - beta
     if decay != 0:
         for i in range(v.size):
@@ -170,7 +180,7 @@ def _velocity(p, g, v, before, after, momentum, beta, decay, sign):  # type: ign
 
 @njit(**_OPTIONS)
 def _descend(p, g, v, before, after, lr, momentum, beta, decay, sign):  # type: ignore[no-untyped-def]
-    """Eq. (S.7)."""
+    """Eq. (V.7)."""
     own = momentum - beta - beta
     if decay != 0:
         for i in range(p.size):
@@ -179,6 +189,103 @@ def _descend(p, g, v, before, after, lr, momentum, beta, decay, sign):  # type: 
     else:
         for i in range(p.size):
             p[i] -= lr * (sign * g[i] + own * v[i] + beta * (before[i] + after[i]))
+
+
+@njit(**_OPTIONS)
+def _line_of_rows(p, g, v, count, width, c, ends, kept, window):  # type: ignore[no-untyped-def]
+    """Step one line of rows that are narrower than `WIDE`, many rows at a time.
+
+    The window holds the old velocities of some rows, of the row before them and the row after.
+    """
+    n = count * width
+    lr, momentum, beta, decay, sign = c[0], c[1], c[2], c[3], c[4]
+    before, top = kept[0, :width], kept[1, :width]
+    _copy(v[:width], top)
+    if ends == 0:
+        _copy(top, before)
+    elif ends == 1:
+        _copy(v[n - width :], before)
+    else:
+        _zero(before)
+    piece = max(1, _PIECE // width) * width
+    low = 0
+    while low < n:
+        m = min(piece, n - low)
+        _copy(before, window[:width])
+        _copy(v[low : low + m], window[width : width + m])
+        after = window[width + m : 2 * width + m]
+        if low + m < n:
+            _copy(v[low + m : low + m + width], after)
+        elif ends == 0:
+            _copy(window[m : m + width], after)
+        elif ends == 1:
+            _copy(top, after)
+        else:
+            _zero(after)
+        _copy(window[m : m + width], before)
+        _renew(
+            p[low : low + m],
+            g[low : low + m],
+            v[low : low + m],
+            window[:m],
+            window[width : width + m],
+            window[2 * width : 2 * width + m],
+            momentum,
+            beta,
+            decay,
+            sign,
+        )
+        # Rows whose neighbours below are new by now; the first and last have ends.
+        start, stop = max(width, low - width), low + m - width
+        if start < stop:
+            _descend(
+                p[start:stop],
+                g[start:stop],
+                v[start:stop],
+                v[start - width : stop - width],
+                v[start + width : stop + width],
+                lr,
+                momentum,
+                beta,
+                decay,
+                sign,
+            )
+        low += m
+    above, below = window[:width], window[width : 2 * width]
+    for j in range(0, count, max(1, count - 1)):
+        s = j * width
+        row = v[s : s + width]
+        _end_row(v, row, s - width, j > 0, n - width, ends, above)
+        _end_row(v, row, s + width, j + 1 < count, 0, ends, below)
+        _descend(
+            p[s : s + width], g[s : s + width], row, above, below, lr, momentum, beta, decay, sign
+        )
+
+
+@njit(**_OPTIONS)
+def _end_row(v, row, place, is_inside, other_end, ends, out):  # type: ignore[no-untyped-def]
+    """Put the row at `place` into `out`, or what stands beyond the end."""
+    if is_inside:
+        _copy(v[place : place + row.size], out)
+    elif ends == 0:
+        _copy(row, out)
+    elif ends == 1:
+        _copy(v[other_end : other_end + row.size], out)
+    else:
+        _zero(out)
+
+
+@njit(**_OPTIONS)
+def _renew(p, g, v, before, here, after, momentum, beta, decay, sign):  # type: ignore[no-untyped-def]
+    """Eq. (V.6), from old velocities that stand elsewhere."""
+    own = momentum - beta - beta
+    if decay != 0:
+        for i in range(v.size):
+            d = sign * g[i] + decay * p[i]
+            v[i] = d + own * here[i] + beta * (before[i] + after[i])
+    else:
+        for i in range(v.size):
+            v[i] = sign * g[i] + own * here[i] + beta * (before[i] + after[i])
 
 
 @njit(**_OPTIONS)
