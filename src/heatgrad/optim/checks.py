@@ -123,6 +123,8 @@ def check_transform(group: Mapping[str, Any]) -> None:
 def check_diffusion(diffusion: float, mode: str) -> None:
     """Raise ValueError if a coefficient is negative, not finite or makes the operator grow."""
     _check_non_negative("diffusion", diffusion)
+    if isinstance(diffusion, Tensor) and torch.compiler.is_compiling():
+        return
     bound = max_explicit_diffusion(1)
     if mode == "global" and diffusion > bound:
         raise ValueError(
@@ -227,6 +229,8 @@ def _check_heavy_ball(group: Mapping[str, Any]) -> None:
 def _check_non_negative(name: str, value: float | Tensor) -> None:
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Tensor)):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    if isinstance(value, Tensor) and torch.compiler.is_compiling():
+        return  # its value would stop the graph; eager steps look at it
     if isinstance(value, Tensor) and value.numel() != 1:
         raise ValueError(f"{name} must be one number, got a tensor of shape {tuple(value.shape)}")
     number = float(value.detach() if isinstance(value, Tensor) else value)

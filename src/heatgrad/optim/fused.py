@@ -24,6 +24,8 @@ def wants_fused(groups: Sequence[ActiveGroup]) -> bool:
 
     Without any diffusion the default is the plain path, which has the bits of torch's.
     """
+    if torch.compiler.is_compiling():
+        return False  # the compiler makes kernels of the plain path
     options = [group.options for group in groups if group.params]
     if not options or any(o["differentiable"] or o["foreach"] for o in options):
         return False
@@ -35,7 +37,7 @@ def wants_fused(groups: Sequence[ActiveGroup]) -> bool:
 
 def is_safe(groups: Sequence[ActiveGroup]) -> bool:
     """Whether memory is as the CPU kernels need it: one type, dense, in logical order."""
-    if torch.compiler.is_compiling() or find_spec("numba") is None:
+    if find_spec("numba") is None:
         return False
     params = [param for group in groups for param in group.params]
     dtype = params[0].dtype

@@ -1,0 +1,55 @@
+"""Under torch.compile: the same results, and no new graph when a schedule turns its dials."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from heatgrad.optim import DiffusionNesterov, DiffusionSGD
+
+BUILDS = {
+    "DiffusionNesterov": lambda params, lr, diffusion: DiffusionNesterov(
+        params, lr=lr, diffusion=diffusion, weight_decay=0.01
+    ),
+    "DiffusionSGD": lambda params, lr, diffusion: DiffusionSGD(
+        params, lr=lr, momentum=0.9, diffusion=0.2 * diffusion, max_norm=1.0
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_a_schedule_compiles_nothing_anew(name):
+    """In a process of its own: the run-time checks of annotations here cannot be traced."""
+    done = subprocess.run(
+        [sys.executable, __file__, name], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def run(name, *, compiled):
+    """Return the parameters after 8 steps, and the number of graphs after each."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((4, 3), (5,))
+    params = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+    optimizer = BUILDS[name](params, torch.tensor(0.1), torch.tensor(1.0))
+    step = torch.compile(optimizer.step, backend="aot_eager") if compiled else optimizer.step
+    graphs = []
+    for _ in range(8):
+        for param in params:
+            param.grad = torch.randn(param.shape, generator=generator)
+        step()
+        for group in optimizer.param_groups:
+            for dial in ("lr", "diffusion"):
+                group[dial].mul_(0.9)
+        graphs.append(counters["stats"]["unique_graphs"])
+    return params, graphs
+
+
+if __name__ == "__main__":
+    ours, graphs = run(sys.argv[1], compiled=True)
+    theirs, _ = run(sys.argv[1], compiled=False)
+    assert graphs[3] == graphs[-1], f"graphs after each step: {graphs}"
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
