@@ -120,7 +120,7 @@ def check_transform(group: Mapping[str, Any]) -> None:
     check_diffusion(group["diffusion"], group["mode"])
 
 
-def check_diffusion(diffusion: float, mode: str) -> None:
+def check_diffusion(diffusion: float | Tensor, mode: str) -> None:
     """Raise ValueError if a coefficient is negative, not finite or makes the operator grow."""
     _check_non_negative("diffusion", diffusion)
     if isinstance(diffusion, Tensor) and torch.compiler.is_compiling():

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from heatgrad.optim.chunks import in_chunks
+
 __all__ = ["LAYER_MODES", "diffuse_chain", "diffuse_chain_foreach", "diffuse_layer"]
 
 LAYER_MODES = ("layer", "layer_literal", "centralize", "centralize_channel")
@@ -53,18 +55,19 @@ def diffuse_chain_foreach(
     """Return `diffuse_chain(...)`, bit for bit, in a few multi-tensor operations."""
     kept, flats = _flatten(grads)
     moving = [
-        (k, flat, torch.cat([left, flat, right]))
-        for k, flat, (left, right) in zip(kept, flats, _neighbours(flats, boundary), strict=True)
+        (k, flat, ends)
+        for k, flat, ends in zip(kept, flats, _neighbours(flats, boundary), strict=True)
         if diffusion[k] != 0
     ]
     diffused = list(grads)
-    if moving:
-        kept, flats, padded = (list(column) for column in zip(*moving, strict=True))
+    for chunk in in_chunks([flat for _, flat, _ in moving]):
+        here = [moving[i] for i in chunk]
+        padded = [torch.cat([left, flat, right]) for _, flat, (left, right) in here]
         slopes = torch._foreach_sub([p[1:] for p in padded], [p[:-1] for p in padded])
         laps = torch._foreach_sub([d[1:] for d in slopes], [d[:-1] for d in slopes])
-        torch._foreach_mul_(laps, [float(diffusion[k]) for k in kept])
-        torch._foreach_add_(laps, flats)
-        for k, lap in zip(kept, laps, strict=True):
+        torch._foreach_mul_(laps, [float(diffusion[k]) for k, _, _ in here])
+        torch._foreach_add_(laps, [flat for _, flat, _ in here])
+        for (k, _, _), lap in zip(here, laps, strict=True):
             diffused[k] = _as(lap, grads[k])
     return diffused
 

@@ -1,11 +1,12 @@
 """Nesterov's momentum with a diffused velocity: the plain reference and the multi-tensor path."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from heatgrad.laplacian import Boundary, apply_stencil, apply_stencil_foreach
+from heatgrad.optim.chunks import in_chunks
 from heatgrad.optim.updates import (
     descend,
     descend_foreach,
@@ -15,9 +16,6 @@ from heatgrad.optim.updates import (
 )
 
 __all__ = ["diffused_nesterov", "diffused_nesterov_foreach"]
-
-# On a CPU many launches cost nothing and memory traffic is all: a chunk stays in cache.
-_CHUNK_BYTES = 1 << 20
 
 
 def diffused_nesterov(
@@ -101,8 +99,8 @@ def diffused_nesterov_foreach(
     for i, buffer in enumerate(buffers):
         rest["still" if is_zero(beta[i]) else "new" if buffer is None else "moving"].append(i)
     for kind, places in rest.items():
-        whole = [places] if places else []
-        for chunk in whole if kind != "moving" else _chunks(places, params):
+        for run in in_chunks([params[i] for i in places]):
+            chunk = [places[i] for i in run]
             ps, gs = [params[i] for i in chunk], [grads[i] for i in chunk]
             vs, bs = [buffers[i] for i in chunk], [beta[i] for i in chunk]
             ds = [dims[i] for i in chunk]
@@ -152,22 +150,6 @@ def _move_together(
     torch._foreach_add_(directions, grads)
     torch._foreach_add_(directions, spread())
     descend_foreach(params, directions, lr)
-
-
-def _chunks(places: Sequence[int], tensors: Sequence[Tensor]) -> Iterator[list[int]]:
-    """Split places into runs of tensors that fit a CPU's cache; elsewhere all are one run."""
-    chunk: list[int] = []
-    size = 0
-    for i in places:
-        tensor = tensors[i]
-        bytes_ = tensor.numel() * tensor.element_size() if tensor.device.type == "cpu" else 0
-        if chunk and size + bytes_ > _CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(i)
-        size += bytes_
-    if chunk:
-        yield chunk
 
 
 def is_zero(value: float | Tensor) -> bool:
