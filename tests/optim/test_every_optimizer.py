@@ -131,7 +131,7 @@ def test_a_run_goes_on_from_a_copy(name, how, parameters, give_gradients):
 @pytest.mark.parametrize("name", OURS)
 def test_sparse_gradients_are_refused_with_the_reason(name):
     weight = torch.nn.Parameter(torch.zeros(4, 2))
-    weight.grad = torch.sparse_coo_tensor([[1]], [[1.0, 1.0]], (4, 2))
+    weight.grad = torch.sparse_coo_tensor([[1]], [[1.0, 1.0]], (4, 2), check_invariants=True)
     with pytest.raises(RuntimeError, match=r"dense gradients, got layout torch\.sparse_coo"):
         build(name, [weight]).step()
     assert torch.equal(weight.detach(), torch.zeros(4, 2))

@@ -13,6 +13,10 @@ from heatgrad.optim.chunks import in_chunks
 
 __all__ = ["LAYER_MODES", "diffuse_chain", "diffuse_chain_foreach", "diffuse_layer"]
 
+# Elements of a tensor that are diffused at a time on a CPU, so that what is on the way to the
+# result stays in cache.
+_PIECE = 1 << 17
+
 LAYER_MODES = ("layer", "layer_literal", "centralize", "centralize_channel")
 
 
@@ -54,22 +58,44 @@ def diffuse_chain_foreach(
 ) -> list[Tensor]:
     """Return `diffuse_chain(...)`, bit for bit, in a few multi-tensor operations."""
     kept, flats = _flatten(grads)
-    moving = [
-        (k, flat, ends)
-        for k, flat, ends in zip(kept, flats, _neighbours(flats, boundary), strict=True)
-        if diffusion[k] != 0
-    ]
     diffused = list(grads)
-    for chunk in in_chunks([flat for _, flat, _ in moving]):
-        here = [moving[i] for i in chunk]
-        padded = [torch.cat([left, flat, right]) for _, flat, (left, right) in here]
+    pieces: list[tuple[Tensor, Tensor, Tensor, float]] = []
+    outs_of: dict[int, Tensor] = {}
+    for k, flat, ends in zip(kept, flats, _neighbours(flats, boundary), strict=True):
+        if diffusion[k] != 0:
+            outs_of[k] = torch.empty_like(flat)
+            pieces += _pieces(flat, outs_of[k], ends, float(diffusion[k]))
+    for chunk in in_chunks([piece for _, piece, _, _ in pieces]):
+        padded, here, outs, strengths = zip(*(pieces[i] for i in chunk), strict=True)
         slopes = torch._foreach_sub([p[1:] for p in padded], [p[:-1] for p in padded])
         laps = torch._foreach_sub([d[1:] for d in slopes], [d[:-1] for d in slopes])
-        torch._foreach_mul_(laps, [float(diffusion[k]) for k, _, _ in here])
-        torch._foreach_add_(laps, [flat for _, flat, _ in here])
-        for (k, _, _), lap in zip(here, laps, strict=True):
-            diffused[k] = _as(lap, grads[k])
+        torch._foreach_mul_(laps, strengths)
+        torch._foreach_add_(laps, here)
+        torch._foreach_copy_(outs, laps)
+    for k, out in outs_of.items():
+        diffused[k] = _as(out, grads[k])
     return diffused
+
+
+def _pieces(
+    flat: Tensor, out: Tensor, ends: tuple[Tensor, Tensor], strength: float
+) -> list[tuple[Tensor, Tensor, Tensor, float]]:
+    """Cut a tensor; return each piece with its neighbours, alone, where it goes, and λ.
+
+    Only the first and the last piece have neighbours elsewhere, and are copied.
+    """
+    n = flat.numel()
+    size = _PIECE if flat.device.type == "cpu" else n
+    cuts = []
+    for low in range(0, n, size):
+        high = min(n, low + size)
+        padded = flat[max(0, low - 1) : high + 1]
+        if low == 0:
+            padded = torch.cat([ends[0], padded])
+        if high == n:
+            padded = torch.cat([padded, ends[1]])
+        cuts.append((padded, flat[low:high], out[low:high], strength))
+    return cuts
 
 
 def diffuse_layer(grad: Tensor, diffusion: float, mode: str) -> Tensor:
