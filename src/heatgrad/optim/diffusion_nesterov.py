@@ -90,7 +90,7 @@ class DiffusionNesterov(DropInOptimizer):
             "lr": lr,
             "momentum": momentum,
             "diffusion": diffusion,
-            "dims": dims,
+            "dims": tuple(dims) if isinstance(dims, list) else dims,  # as a spec file has it
             "boundary": boundary,
             "weight_decay": weight_decay,
             "stability": stability,
@@ -108,7 +108,7 @@ class DiffusionNesterov(DropInOptimizer):
         super().add_param_group(param_group)
         try:
             checks.check_axes(self.param_groups[-1])
-        except ValueError:
+        except (ValueError, TypeError):
             self.param_groups.pop()
             raise
 
