@@ -173,8 +173,8 @@ class DiffusionNesterov(DropInOptimizer):
             raise RuntimeError("fused=True does not support complex parameters")
         axes = [active_dims(p.shape, options["dims"], options["boundary"]) for p in params]
         lr, momentum, per_axis = coefficients(options)
-        beta = [per_axis / len(dims) if dims else 0.0 for dims in axes]
-        has_velocity = not (velocity.is_zero(momentum) and all(map(velocity.is_zero, beta)))
+        is_still = velocity.is_zero(per_axis) or not any(axes)
+        has_velocity = not (velocity.is_zero(momentum) and is_still)
         if (
             has_velocity
             and fused.wants_fused([group])
@@ -185,12 +185,12 @@ class DiffusionNesterov(DropInOptimizer):
                 params,
                 group.grads,
                 [self._buffer(param) for param in params],
-                lr=float(lr),
-                momentum=float(momentum),
-                beta=[float(value) for value in beta],
+                lr=lr,
+                momentum=momentum,
+                per_axis=per_axis,
                 dims=axes,
                 boundary=options["boundary"],
-                weight_decay=float(options["weight_decay"]),
+                weight_decay=options["weight_decay"],
                 maximize=options["maximize"],
             )
             return
@@ -199,7 +199,7 @@ class DiffusionNesterov(DropInOptimizer):
         how = {
             "lr": lr,
             "momentum": momentum,
-            "beta": beta,
+            "beta": [per_axis / len(dims) if dims else 0.0 for dims in axes],
             "dims": axes,
             "boundary": options["boundary"],
         }

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import chain as join
 from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
@@ -11,16 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from heatgrad.optim import fused_cuda
 from heatgrad.optim.drop_in import ActiveGroup
+from heatgrad.optim.fused_inputs import chain_inputs, is_on_device
 
 __all__ = ["can_diffuse_velocity", "is_safe", "step_chain", "step_velocity", "wants_fused"]
 
 _PLAIN_CLASSES = (Tensor, torch.nn.Parameter)  # a subclass may keep its memory elsewhere
 _TYPES = {torch.float32: np.float32, torch.float64: np.float64}
+_HALF_TYPES = (torch.bfloat16, torch.float16)
 
 
 def wants_fused(groups: Sequence[ActiveGroup]) -> bool:
-    """Whether the kernel is asked for, or is the default: on a CPU, where something diffuses.
+    """Whether the kernel is asked for, or is the default: where something diffuses.
 
     Without any diffusion the default is the plain path, which has the bits of torch's.
     """
@@ -32,28 +36,30 @@ def wants_fused(groups: Sequence[ActiveGroup]) -> bool:
     if all(o["fused"] for o in options):
         return True
     is_open = all(o["fused"] is None and o["foreach"] is None for o in options)
-    return is_open and any(float(o["diffusion"]) != 0 for o in options)
+    return is_open and any(is_on_device(o["diffusion"]) or o["diffusion"] != 0 for o in options)
 
 
 def is_safe(groups: Sequence[ActiveGroup]) -> bool:
-    """Whether memory is as the CPU kernels need it: one type, dense, in logical order."""
-    if find_spec("numba") is None:
-        return False
-    params = [param for group in groups for param in group.params]
-    dtype = params[0].dtype
-    if dtype not in _TYPES:
+    """Whether memory is as a kernel needs it: on one device, of one type, dense, in order."""
+    first = groups[0].params[0]
+    dtype, device, index = first.dtype, first.device, first.get_device()
+    if device.type == "cuda":
+        is_known = dtype in (*_TYPES, *_HALF_TYPES) and fused_cuda.is_available(device)
+    else:
+        is_known = device.type == "cpu" and dtype in _TYPES and find_spec("numba") is not None
+    if not is_known:
         return False
     for group in groups:
-        for name in ("lr", "weight_decay"):
+        for name in ("lr", "momentum", "diffusion", "weight_decay"):
             value = group.options[name]
-            if isinstance(value, Tensor) and (value.requires_grad or value.device.type != "cpu"):
+            if isinstance(value, Tensor) and (
+                value.requires_grad or (is_on_device(value) and value.device != device)
+            ):
                 return False
-    for group in groups:
-        for tensors in (group.params, group.grads):
-            for tensor in tensors:
-                is_dense = tensor.dtype is dtype and tensor.is_cpu and tensor.is_contiguous()
-                if not is_dense or type(tensor) not in _PLAIN_CLASSES:
-                    return False
+    for tensor in join.from_iterable((*group.params, *group.grads) for group in groups):
+        is_dense = tensor.dtype is dtype and tensor.get_device() == index and tensor.is_contiguous()
+        if not is_dense or type(tensor) not in _PLAIN_CLASSES:
+            return False
     return True
 
 
@@ -66,13 +72,17 @@ def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
         groups: Groups in mode `"global"`, for which `is_safe` holds.
         state: The optimizer's state; momentum buffers are made in it.
     """
+    if groups[0].params[0].is_cuda:
+        fused_cuda.step_chain(groups, state)
+        return
     from heatgrad.optim.kernels import chain_cpu
     from heatgrad.optim.kernels.threads import for_each_run
 
     params = [param for group in groups for param in group.params]
     grads = [grad for group in groups for grad in group.grads]
     dtype = _TYPES[params[0].dtype]
-    buffers, coefficients = _coefficients(groups, state, dtype)
+    buffers, numbers = chain_inputs(groups, state)
+    coefficients = numbers.astype(dtype)
     sizes = tuple(param.numel() for param in params)
     plan = _plan(sizes, groups[0].options["boundary"] == "periodic", chain_cpu.BLOCK)
     table = np.array(
@@ -113,6 +123,8 @@ def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
 
 def can_diffuse_velocity(params: Sequence[Tensor], dims: Sequence[tuple[int, ...]]) -> bool:
     """Whether the kernel knows a way along these axes of each tensor."""
+    if params[0].is_cuda:
+        return fused_cuda.can_diffuse_velocity(params, dims)
     return all(
         _way(tuple(p.shape), axes)[0] is not None
         for p, axes in zip(params, dims, strict=True)
@@ -125,19 +137,33 @@ def step_velocity(
     grads: Sequence[Tensor],
     buffers: Sequence[Tensor],
     *,
-    lr: float,
-    momentum: float,
-    beta: Sequence[float],
+    lr: float | Tensor,
+    momentum: float | Tensor,
+    per_axis: float | Tensor,
     dims: Sequence[tuple[int, ...]],
     boundary: str,
-    weight_decay: float,
+    weight_decay: float | Tensor,
     maximize: bool,
 ) -> None:
     """Step all tensors of one group: decay, Eqs. (V.6) and (V.7).
 
     Equal to `diffused_nesterov` but for rounding. `is_safe` and `can_diffuse_velocity` must hold;
-    a buffer of zeros is one that has not been stepped yet.
+    a buffer of zeros is one that has not been stepped yet. `per_axis` is N beta.
     """
+    if params[0].is_cuda:
+        fused_cuda.step_velocity(
+            params,
+            grads,
+            buffers,
+            lr=lr,
+            momentum=momentum,
+            per_axis=per_axis,
+            dims=dims,
+            boundary=boundary,
+            weight_decay=weight_decay,
+            maximize=maximize,
+        )
+        return
     from heatgrad.optim.kernels import velocity_cpu
     from heatgrad.optim.kernels.threads import for_each_run
 
@@ -152,7 +178,11 @@ def step_velocity(
         dtype=np.int64,
     )
     sign = -1.0 if maximize else 1.0
-    coefficients = np.array([(lr, momentum, b, weight_decay, sign) for b in beta], dtype=dtype)
+    rates, strength = (float(lr), float(momentum)), float(per_axis)
+    coefficients = np.array(
+        [(*rates, strength / max(1, len(axes)), float(weight_decay), sign) for axes in dims],
+        dtype=dtype,
+    )
     ends = ("neumann", "periodic", "dirichlet").index(boundary)
     like = np.empty(0, dtype)
     for_each_run(
@@ -258,40 +288,3 @@ def _plan(sizes: tuple[int, ...], is_periodic: bool, block: int) -> _Plan:
     if is_periodic and filled:
         chain[filled[0], 0], chain[filled[-1], 1] = filled[-1], filled[0]
     return _Plan(np.array(blocks, dtype=np.int64).reshape(-1, 3), chain)
-
-
-def _coefficients(
-    groups: Sequence[ActiveGroup], state: dict[Tensor, Any], dtype: Any
-) -> tuple[list[Tensor], np.ndarray]:
-    """Return the momentum buffers, made where missing, and one row of numbers per tensor."""
-    buffers: list[Tensor] = []
-    rows = []
-    new: list[int] = []
-    for group in groups:
-        o = group.options
-        rows.append(
-            (
-                float(o["lr"]),
-                o["momentum"],
-                1 - o["dampening"],
-                o["nesterov"],
-                float(o["diffusion"]),
-                float(o["weight_decay"]),
-                -1.0 if o["maximize"] else 1.0,
-                o["momentum"] != 0,
-            )
-        )
-        if o["momentum"] == 0:
-            buffers += group.params  # their addresses stand in the table, and are not used
-            continue
-        for param in group.params:
-            of_param = state[param]
-            buffer = of_param.get("momentum_buffer")
-            if buffer is None:
-                buffer = of_param["momentum_buffer"] = torch.zeros_like(param)
-                new.append(len(buffers))
-            buffers.append(buffer)
-    table = np.array(rows, dtype=dtype).repeat([len(group.params) for group in groups], axis=0)
-    # As in torch, the first velocity is the gradient, not dampened.
-    table[new, 2] = 1
-    return buffers, table

@@ -1,0 +1,298 @@
+"""The fused steps on a GPU: the tables of the triton kernels, and their launches.
+
+Nothing here waits for the device, and numbers that lie on it stay there. A step may be captured
+in a CUDA graph once a step outside of it has compiled the kernels and made the buffers. A replay
+steps the memory that was captured, with the floats of that time; numbers that are tensors on the
+device are read at every replay.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heatgrad.optim.device_tables import is_capturing, keep_for_replays, upload
+from heatgrad.optim.drop_in import ActiveGroup
+from heatgrad.optim.fused_inputs import chain_inputs, is_on_device, number
+from heatgrad.optim.velocity_tiles import cut_into_tiles, has_tiles
+
+__all__ = ["can_diffuse_velocity", "is_available", "step_chain", "step_velocity"]
+
+_COLUMNS = 16  # of the kernels' table of tensors
+_NUMBERS = 6  # the first column that holds a float64
+_OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}
+_CHAIN_DIALS = ("lr", "momentum", None, None, "diffusion", "weight_decay")
+# Triton's names of the tensors' type and of the one that is computed in.
+_TYPES = {
+    torch.float64: ("float64", torch.float64),
+    torch.float32: ("float32", torch.float32),
+    torch.bfloat16: ("bfloat16", torch.float32),
+    torch.float16: ("float16", torch.float32),
+}
+
+
+@cache
+def is_available(device: torch.device) -> bool:
+    """Whether triton is there and compiles for this GPU."""
+    if find_spec("triton") is None:
+        return False
+    return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
+    """Step all tensors of one chain: decay, diffuse, clip, heavy ball.
+
+    Equal to the plain path but for rounding: half types are rounded when they are stored, only.
+
+    Args:
+        groups: Groups in mode `"global"`, of tensors of one type on one device, dense.
+        state: The optimizer's state; momentum buffers are made in it.
+    """
+    from heatgrad.optim.kernels import chain_cuda as kernels
+
+    params = [param for group in groups for param in group.params]
+    grads = [grad for group in groups for grad in group.grads]
+    device, boundary = params[0].device, groups[0].options["boundary"]
+    max_norm = groups[0].options["max_norm"]
+    buffers, numbers = chain_inputs(groups, state)
+    sizes = tuple(param.numel() for param in params)
+    plan = _chain_plan(sizes, boundary == "periodic", kernels.BLOCK, device)
+    rows = _rows(params, grads, buffers, numbers)
+    rows[:, 3] = sizes
+    rows[:, 4:6] = plan.neighbours
+    rows[0, _NUMBERS + 8 :].view(np.float64)[0] = 0.0 if max_norm is None else number(max_norm)
+    table = upload(rows, device)
+    first = 0
+    for group in groups:
+        last = first + len(group.params)
+        for place, name in enumerate(_CHAIN_DIALS):
+            if name:
+                _put_dial(table[first:last], place, group.options[name])
+        first = last
+    decays = any(is_on_device(g.options["weight_decay"]) for g in groups) or numbers[:, 5].any()
+    _launch_chain(plan, table, params[0], bool(decays), max_norm is not None, boundary)
+    torch.autograd.graph.increment_version(params)
+    if numbers[:, 7].any():
+        torch.autograd.graph.increment_version([b for b in buffers if b.numel()])
+
+
+def _launch_chain(
+    plan: "_ChainPlan", table: Tensor, like: Tensor, decays: bool, clips: bool, boundary: str
+) -> None:
+    from triton import language
+
+    from heatgrad.optim.kernels import chain_cuda as kernels
+
+    num_blocks, device = len(plan.blocks), table.device
+    if num_blocks == 0:
+        return
+    name, wide = _TYPES[like.dtype]
+    types = {"DTYPE": getattr(language, name), "WIDE": getattr(language, str(wide)[6:])}
+    sizes = {**types, "BLOCK": kernels.BLOCK}
+    ends = {"DIRICHLET": boundary == "dirichlet"}
+    borders = scale = None
+    with _on(device):
+        if decays or clips:
+            borders = torch.empty((num_blocks, 2), dtype=wide, device=device)
+            grid = (-(-2 * num_blocks // kernels.LANES),)
+            kernels.gather_borders[grid](
+                plan.blocks, table, borders, num_blocks, **ends, **sizes, LANES=kernels.LANES
+            )
+        if clips:
+            squares = torch.empty(num_blocks, dtype=torch.float64, device=device)
+            scale = torch.empty(1, dtype=torch.float64, device=device)
+            kernels.square_norms[(num_blocks,)](
+                plan.blocks, table, borders, squares, DECAYS=decays, **sizes, **_OPTIONS
+            )
+            kernels.norm_scale[(1,)](squares, table, scale, num_blocks, LANES=kernels.LANES)
+        kernels.step_blocks[(num_blocks,)](
+            plan.blocks,
+            table,
+            borders,
+            scale,
+            DECAYS=decays,
+            CLIPS=clips,
+            **ends,
+            **sizes,
+            **_OPTIONS,
+        )
+    if is_capturing():
+        keep_for_replays(plan)
+
+
+class _ChainPlan(NamedTuple):
+    """How a chain of tensors is cut; it depends on their sizes alone.
+
+    Attributes:
+        blocks: Tensor, and number within it, of each block, int32, on the device.
+        neighbours: The tensors left and right of each, -1 at an end, int64.
+    """
+
+    blocks: Tensor
+    neighbours: np.ndarray
+
+
+@lru_cache(maxsize=64)
+def _chain_plan(
+    sizes: tuple[int, ...], is_periodic: bool, block: int, device: torch.device
+) -> _ChainPlan:
+    blocks = [(k, i) for k, size in enumerate(sizes) for i in range(-(-size // block))]
+    filled = [k for k, size in enumerate(sizes) if size > 0]
+    neighbours = np.full((len(sizes), 2), -1, dtype=np.int64)
+    for left, right in pairwise(filled):
+        neighbours[left, 1], neighbours[right, 0] = right, left
+    if is_periodic and filled:
+        neighbours[filled[0], 0], neighbours[filled[-1], 1] = filled[-1], filled[0]
+    table = torch.tensor(blocks, dtype=torch.int32).view(-1, 2)
+    return _ChainPlan(table.to(device), neighbours)
+
+
+def can_diffuse_velocity(params: Sequence[Tensor], dims: Sequence[tuple[int, ...]]) -> bool:
+    """Whether the kernel can step these tensors along these axes in place."""
+    from heatgrad.optim.kernels import velocity_cuda as kernels
+
+    return all(
+        has_tiles(tuple(param.shape), axes, kernels.TILE)
+        for param, axes in zip(params, dims, strict=True)
+    )
+
+
+def step_velocity(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    buffers: Sequence[Tensor],
+    *,
+    lr: float | Tensor,
+    momentum: float | Tensor,
+    per_axis: float | Tensor,
+    dims: Sequence[tuple[int, ...]],
+    boundary: str,
+    weight_decay: float | Tensor,
+    maximize: bool,
+) -> None:
+    """Step all tensors of one group: decay, Eqs. (V.6) and (V.7).
+
+    Equal to `diffused_nesterov` but for rounding. A buffer of zeros is one that has not been
+    stepped yet; `per_axis` is N beta.
+    """
+    dials = (lr, momentum, per_axis, weight_decay)
+    device = params[0].device
+    numbers = np.empty((len(params), 5))
+    numbers[:] = (*(number(dial) for dial in dials), -1.0 if maximize else 1.0)
+    rows = _rows(params, grads, buffers, numbers)
+    is_aligned = not (rows[:, :3] % 16).any()
+    shapes = tuple(tuple(param.shape) for param in params)
+    plan = _velocity_plan(shapes, tuple(dims), boundary == "periodic", is_aligned, device)
+    rows[:, 3] = [len(axes) for axes in dims]
+    table = upload(rows, device)
+    for place, dial in enumerate(dials):
+        _put_dial(table, place, dial)
+    _launch_velocity(plan, table, params[0], boundary)
+    torch.autograd.graph.increment_version([*params, *buffers])
+
+
+def _launch_velocity(plan: "_VelocityPlan", table: Tensor, like: Tensor, boundary: str) -> None:
+    from triton import language
+
+    from heatgrad.optim.kernels import velocity_cuda as kernels
+
+    device = table.device
+    if len(plan.tiles) == 0:
+        return
+    name, wide = _TYPES[like.dtype]
+    options = {
+        "AXES": plan.axes.shape[1] // 2,
+        "ENDS": ("neumann", "periodic", "dirichlet").index(boundary),
+        "DTYPE": getattr(language, name),
+        "WIDE": getattr(language, str(wide)[6:]),
+    }
+    edges = None
+    with _on(device):
+        if plan.plane:
+            edges = torch.empty(2 * plan.plane, dtype=like.dtype, device=device)
+            kernels.gather_edges[(len(plan.chunks),)](
+                plan.chunks,
+                plan.cuts,
+                table,
+                plan.axes,
+                edges,
+                plan.plane,
+                **options,
+                LANES=kernels.LANES,
+                enable_fp_fusion=True,
+            )
+        kernels.step_tiles[(len(plan.tiles),)](
+            plan.tiles,
+            table,
+            plan.axes,
+            edges,
+            plan.plane,
+            HAS_CUTS=plan.plane > 0,
+            **options,
+            TILE=kernels.TILE,
+            **_OPTIONS,
+        )
+    if is_capturing():
+        keep_for_replays(plan)
+
+
+class _VelocityPlan(NamedTuple):
+    """`velocity_tiles.Tiles`, with its tables on the device."""
+
+    tiles: Tensor
+    axes: Tensor
+    cuts: Tensor
+    chunks: Tensor
+    plane: int
+
+
+@lru_cache(maxsize=64)
+def _velocity_plan(
+    shapes: tuple[tuple[int, ...], ...],
+    dims: tuple[tuple[int, ...], ...],
+    is_periodic: bool,
+    is_aligned: bool,
+    device: torch.device,
+) -> _VelocityPlan:
+    from heatgrad.optim.kernels import velocity_cuda as kernels
+
+    *tables, plane = cut_into_tiles(
+        shapes,
+        dims,
+        is_periodic=is_periodic,
+        is_aligned=is_aligned,
+        tile=kernels.TILE,
+        longest_cut=kernels.LONGEST_CUT,
+        lanes=kernels.LANES,
+    )
+    return _VelocityPlan(*(torch.from_numpy(table).to(device) for table in tables), plane)
+
+
+def _rows(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    buffers: Sequence[Tensor],
+    numbers: np.ndarray,
+) -> np.ndarray:
+    """Return the kernels' table of tensors with addresses and numbers, on the host."""
+    rows = np.zeros((len(params), _COLUMNS), dtype=np.int64)
+    for column, tensors in enumerate((params, grads, buffers)):
+        rows[:, column] = [tensor.data_ptr() for tensor in tensors]
+    rows[:, _NUMBERS : _NUMBERS + numbers.shape[1]] = numbers.view(np.int64)
+    return rows
+
+
+def _put_dial(table: Tensor, place: int, value: float | Tensor) -> None:
+    """Put a number that lies on the device into rows of the table, without looking at it."""
+    if is_on_device(value):
+        table[:, _NUMBERS + place].view(torch.float64).copy_(value.view(1))
+
+
+def _on(device: torch.device) -> AbstractContextManager[None]:
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
