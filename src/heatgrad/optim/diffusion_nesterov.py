@@ -178,7 +178,7 @@ class DiffusionNesterov(DropInOptimizer):
         if (
             has_velocity
             and fused.wants_fused([group])
-            and fused.is_safe([group])
+            and fused.is_safe([group], self.state)
             and fused.can_diffuse_velocity(params, axes)
         ):
             fused.step_velocity(

@@ -75,7 +75,9 @@ class DiffusionSGD(DiffusedSGD):
         if not fused.wants_fused(groups):
             return False
         active = [group for group in groups if group.params]
-        if any(group.options["mode"] != "global" for group in active) or not fused.is_safe(active):
+        if any(group.options["mode"] != "global" for group in active):
+            return False
+        if not fused.is_safe(active, self.state):
             return False
         fused.step_chain(active, self.state)
         return True

@@ -1,9 +1,8 @@
 """When the fused kernels may be taken, and the tables they work from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
-from itertools import chain as join
 from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
@@ -20,7 +19,6 @@ __all__ = ["can_diffuse_velocity", "is_safe", "step_chain", "step_velocity", "wa
 
 _PLAIN_CLASSES = (Tensor, torch.nn.Parameter)  # a subclass may keep its memory elsewhere
 _TYPES = {torch.float32: np.float32, torch.float64: np.float64}
-_HALF_TYPES = (torch.bfloat16, torch.float16)
 
 
 def wants_fused(groups: Sequence[ActiveGroup]) -> bool:
@@ -39,12 +37,12 @@ def wants_fused(groups: Sequence[ActiveGroup]) -> bool:
     return is_open and any(is_on_device(o["diffusion"]) or o["diffusion"] != 0 for o in options)
 
 
-def is_safe(groups: Sequence[ActiveGroup]) -> bool:
+def is_safe(groups: Sequence[ActiveGroup], state: Mapping[Tensor, Any]) -> bool:
     """Whether memory is as a kernel needs it: on one device, of one type, dense, in order."""
     first = groups[0].params[0]
     dtype, device, index = first.dtype, first.device, first.get_device()
     if device.type == "cuda":
-        is_known = dtype in (*_TYPES, *_HALF_TYPES) and fused_cuda.is_available(device)
+        is_known = fused_cuda.is_available(device, dtype)
     else:
         is_known = device.type == "cpu" and dtype in _TYPES and find_spec("numba") is not None
     if not is_known:
@@ -56,7 +54,11 @@ def is_safe(groups: Sequence[ActiveGroup]) -> bool:
                 value.requires_grad or (is_on_device(value) and value.device != device)
             ):
                 return False
-    for tensor in join.from_iterable((*group.params, *group.grads) for group in groups):
+    params = [param for group in groups for param in group.params]
+    kept = (state[param].get("momentum_buffer") for param in params if param in state)
+    buffers = [buffer for buffer in kept if buffer is not None]
+    grads = [grad for group in groups for grad in group.grads]
+    for tensor in (*params, *grads, *buffers):
         is_dense = tensor.dtype is dtype and tensor.get_device() == index and tensor.is_contiguous()
         if not is_dense or type(tensor) not in _PLAIN_CLASSES:
             return False

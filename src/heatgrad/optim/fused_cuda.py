@@ -28,19 +28,19 @@ _COLUMNS = 16  # of the kernels' table of tensors
 _NUMBERS = 6  # the first column that holds a float64
 _OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}
 _CHAIN_DIALS = ("lr", "momentum", None, None, "diffusion", "weight_decay")
-# Triton's names of the tensors' type and of the one that is computed in.
+# The types that are stepped, and in which one that is computed.
 _TYPES = {
-    torch.float64: ("float64", torch.float64),
-    torch.float32: ("float32", torch.float32),
-    torch.bfloat16: ("bfloat16", torch.float32),
-    torch.float16: ("float16", torch.float32),
+    torch.float64: torch.float64,
+    torch.float32: torch.float32,
+    torch.bfloat16: torch.float32,
+    torch.float16: torch.float32,
 }
 
 
 @cache
-def is_available(device: torch.device) -> bool:
-    """Whether triton is there and compiles for this GPU."""
-    if find_spec("triton") is None:
+def is_available(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether triton is there, and compiles kernels of this type for this GPU."""
+    if dtype not in _TYPES or find_spec("triton") is None:
         return False
     return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
 
@@ -85,16 +85,13 @@ def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
 def _launch_chain(
     plan: "_ChainPlan", table: Tensor, like: Tensor, decays: bool, clips: bool, boundary: str
 ) -> None:
-    from triton import language
-
     from heatgrad.optim.kernels import chain_cuda as kernels
 
     num_blocks, device = len(plan.blocks), table.device
     if num_blocks == 0:
         return
-    name, wide = _TYPES[like.dtype]
-    types = {"DTYPE": getattr(language, name), "WIDE": getattr(language, str(wide)[6:])}
-    sizes = {**types, "BLOCK": kernels.BLOCK}
+    wide = _TYPES[like.dtype]
+    sizes = {**_types(like.dtype), "BLOCK": kernels.BLOCK}
     ends = {"DIRICHLET": boundary == "dirichlet"}
     borders = scale = None
     with _on(device):
@@ -198,19 +195,15 @@ def step_velocity(
 
 
 def _launch_velocity(plan: "_VelocityPlan", table: Tensor, like: Tensor, boundary: str) -> None:
-    from triton import language
-
     from heatgrad.optim.kernels import velocity_cuda as kernels
 
     device = table.device
     if len(plan.tiles) == 0:
         return
-    name, wide = _TYPES[like.dtype]
     options = {
         "AXES": plan.axes.shape[1] // 2,
         "ENDS": ("neumann", "periodic", "dirichlet").index(boundary),
-        "DTYPE": getattr(language, name),
-        "WIDE": getattr(language, str(wide)[6:]),
+        **_types(like.dtype),
     }
     edges = None
     with _on(device):
@@ -262,7 +255,7 @@ def _velocity_plan(
 ) -> _VelocityPlan:
     from heatgrad.optim.kernels import velocity_cuda as kernels
 
-    *tables, plane = cut_into_tiles(
+    cut = cut_into_tiles(
         shapes,
         dims,
         is_periodic=is_periodic,
@@ -271,7 +264,8 @@ def _velocity_plan(
         longest_cut=kernels.LONGEST_CUT,
         lanes=kernels.LANES,
     )
-    return _VelocityPlan(*(torch.from_numpy(table).to(device) for table in tables), plane)
+    tables = (torch.from_numpy(table).to(device) for table in cut[:-1])
+    return _VelocityPlan(*tables, plane=cut.plane)
 
 
 def _rows(
@@ -290,8 +284,18 @@ def _rows(
 
 def _put_dial(table: Tensor, place: int, value: float | Tensor) -> None:
     """Put a number that lies on the device into rows of the table, without looking at it."""
-    if is_on_device(value):
+    if isinstance(value, Tensor) and is_on_device(value):
         table[:, _NUMBERS + place].view(torch.float64).copy_(value.view(1))
+
+
+def _types(dtype: torch.dtype) -> dict[str, Any]:
+    """Return triton's types of what is stepped and of what is computed."""
+    from triton import language
+
+    named = {"DTYPE": dtype, "WIDE": _TYPES[dtype]}
+    return {
+        key: getattr(language, str(value).removeprefix("torch.")) for key, value in named.items()
+    }
 
 
 def _on(device: torch.device) -> AbstractContextManager[None]:

@@ -37,7 +37,7 @@ _FIRST_NUMBER = tl.constexpr(NUMBERS)
 
 
 @triton.jit
-def gather_borders(  # type: ignore[no-untyped-def]
+def gather_borders(
     blocks,
     tensors,
     borders,
@@ -57,7 +57,7 @@ def gather_borders(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def square_norms(  # type: ignore[no-untyped-def]
+def square_norms(
     blocks,
     tensors,
     borders,
@@ -80,7 +80,7 @@ def square_norms(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def norm_scale(squares, tensors, scale, num_blocks, LANES: tl.constexpr):  # type: ignore[no-untyped-def]
+def norm_scale(squares, tensors, scale, num_blocks, LANES: tl.constexpr):
     """Put the factor of clipping, Eq. (R.7), into `scale`; always summed in one order."""
     total = tl.zeros([LANES], tl.float64)
     for first in range(0, num_blocks, LANES):
@@ -92,7 +92,7 @@ def norm_scale(squares, tensors, scale, num_blocks, LANES: tl.constexpr):  # typ
 
 
 @triton.jit
-def step_blocks(  # type: ignore[no-untyped-def]
+def step_blocks(
     blocks,
     tensors,
     borders,
@@ -124,7 +124,7 @@ def step_blocks(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _step(  # type: ignore[no-untyped-def]
+def _step(
     row,
     start,
     left,
@@ -161,7 +161,7 @@ def _step(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _square_norm(  # type: ignore[no-untyped-def]
+def _square_norm(
     row,
     start,
     left,
@@ -178,7 +178,7 @@ def _square_norm(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _diffused(  # type: ignore[no-untyped-def]
+def _diffused(
     row,
     start,
     left,
@@ -206,7 +206,7 @@ def _diffused(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _decayed(row, p, g, place, mask, DECAYS: tl.constexpr, WIDE: tl.constexpr):  # type: ignore[no-untyped-def]
+def _decayed(row, p, g, place, mask, DECAYS: tl.constexpr, WIDE: tl.constexpr):
     """Return the decayed gradient, Eq. (R.1)."""
     d = _number(row, 6, WIDE) * tl.load(g + place, mask=mask, other=0.0).to(WIDE)
     if DECAYS:
@@ -215,7 +215,7 @@ def _decayed(row, p, g, place, mask, DECAYS: tl.constexpr, WIDE: tl.constexpr): 
 
 
 @triton.jit
-def _border(  # type: ignore[no-untyped-def]
+def _border(
     blocks,
     tensors,
     block,
@@ -248,14 +248,14 @@ def _border(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _places(row, start, BLOCK: tl.constexpr, RUN: tl.constexpr):  # type: ignore[no-untyped-def]
+def _places(row, start, BLOCK: tl.constexpr, RUN: tl.constexpr):
     """Return the places in a block, one row per run, and which runs there are."""
     run = RUN * tl.arange(0, BLOCK // RUN)[:, None]
     return run + tl.arange(0, RUN)[None, :], run < tl.load(row + 3) - start
 
 
 @triton.jit
-def _memory(row, column, start, DTYPE: tl.constexpr, RUN: tl.constexpr):  # type: ignore[no-untyped-def]
+def _memory(row, column, start, DTYPE: tl.constexpr, RUN: tl.constexpr):
     """Return where a block of p, g or v begins."""
     memory = tl.load(row + column).to(tl.pointer_type(DTYPE))
     if RUN > 1:
@@ -264,12 +264,12 @@ def _memory(row, column, start, DTYPE: tl.constexpr, RUN: tl.constexpr):  # type
 
 
 @triton.jit
-def _is_aligned(row):  # type: ignore[no-untyped-def]
+def _is_aligned(row):
     """Whether a tensor may be read and written four elements at a time."""
     addresses = tl.load(row) | tl.load(row + 1) | tl.load(row + 2)
     return (addresses % 16 == 0) & (tl.load(row + 3) % 4 == 0)
 
 
 @triton.jit
-def _number(row, which, WIDE: tl.constexpr):  # type: ignore[no-untyped-def]
+def _number(row, which, WIDE: tl.constexpr):
     return tl.load(row + _FIRST_NUMBER + which).to(tl.float64, bitcast=True).to(WIDE)

@@ -9,11 +9,18 @@ numbers for each cell on either side of a cut.
 
 The kernels share their tables:
 
-- `tensors`: 16 columns for each tensor, int64. Addresses of p, g and v, number of diffused axes,
-  whether all rows are of whole runs of four. From `NUMBERS` on, the bits of float64 numbers: lr,
-  momentum, N beta, weight decay, sign.
+- `tensors`: 16 columns for each tensor, int64. Addresses of p, g and v, number of diffused axes.
+  From `NUMBERS` on, the bits of float64 numbers: lr, momentum, N beta, weight decay, sign.
 - `axes`: size and stride of each diffused axis of each tensor, 0 where there are no more, int32.
-- `edges`: the old velocities at all cuts, then, `plane` elements on, their new ones.
+- `tiles`: 12 columns for each tile, int32. Tensor; first element; binary logarithm of the elements
+  of a row of the tile; elements of the tensor from one such row to the next; number of rows and of
+  columns that are there; first and last row in the line; places in `edges` of the row before and
+  the row after, negative where nothing is cut off; whether the tile is one row of neighbours in
+  memory, whatever their rows in the tensor; whether all rows are of whole runs of four elements.
+- `cuts`: rows between cuts, rows at cuts in a line, first place in `edges` and number of cells at
+  cuts, of each tensor, int32.
+- `chunks`: tensor, and first of its cells at cuts, of each program that gathers, int32.
+- `edges`: the old velocities of all cells at cuts, then, `plane` elements on, their new ones.
 
 `DTYPE` is the tensors' type, `WIDE` the one that is computed in, `AXES` the largest number of
 diffused axes, and `ENDS` 0 for Neumann ends, 1 for periodic ones, 2 for Dirichlet.
@@ -32,7 +39,7 @@ _FIRST_NUMBER = tl.constexpr(NUMBERS)
 
 
 @triton.jit
-def gather_edges(  # type: ignore[no-untyped-def]
+def gather_edges(
     chunks,
     cuts,
     tensors,
@@ -45,17 +52,7 @@ def gather_edges(  # type: ignore[no-untyped-def]
     WIDE: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """Put the old and new velocities on both sides of every cut into `edges`.
-
-    Args:
-        chunks: Tensor, and first of its cells at cuts, of each program, int32.
-        cuts: Rows between cuts, rows at cuts in a line, first place in `edges`, and number of
-            cells at cuts, of each tensor, int32.
-        tensors: As above.
-        axes: As above.
-        edges: What is filled.
-        plane: As above.
-    """
+    """Put the old and new velocities on both sides of every cut into `edges`."""
     chunk = tl.program_id(0)
     k = tl.load(chunks + 2 * chunk)
     row = tensors + 16 * k
@@ -81,7 +78,7 @@ def gather_edges(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def step_tiles(  # type: ignore[no-untyped-def]
+def step_tiles(
     tiles,
     tensors,
     axes,
@@ -94,19 +91,7 @@ def step_tiles(  # type: ignore[no-untyped-def]
     WIDE: tl.constexpr,
     TILE: tl.constexpr,
 ):
-    """Step all tiles. Eqs. (V.6), (V.7).
-
-    Args:
-        tiles: 12 columns for each tile, int32. Tensor; first element; binary logarithm of the
-            elements of a row of the tile; elements of the tensor from one to the next; number of
-            rows and of columns that are there; first and last row in the line; places in `edges`
-            of the row before and the row after, negative where nothing is cut off; whether the tile is one
-            row of neighbours in memory, whatever their rows in the tensor.
-        tensors: As above.
-        axes: As above.
-        edges: As `gather_edges` has filled it.
-        plane: As above.
-    """
+    """Step all tiles. Eqs. (V.6), (V.7)."""
     tile = tiles + 12 * tl.program_id(0)
     k = tl.load(tile)
     row = tensors + 16 * k
@@ -118,7 +103,7 @@ def step_tiles(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _step(  # type: ignore[no-untyped-def]
+def _step(
     tile,
     row,
     axes,
@@ -157,14 +142,14 @@ def _step(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _velocity(row, v, d, spread, WIDE: tl.constexpr):  # type: ignore[no-untyped-def]
+def _velocity(row, v, d, spread, WIDE: tl.constexpr):
     """Return gamma v + g + beta Lap v."""
     num_axes = tl.maximum(tl.load(row + 3), 1).to(WIDE)
     return _number(row, 1, WIDE) * v + d + _number(row, 2, WIDE) / num_axes * spread
 
 
 @triton.jit
-def _decayed(row, place, mask, DTYPE: tl.constexpr, WIDE: tl.constexpr, RUN: tl.constexpr):  # type: ignore[no-untyped-def]
+def _decayed(row, place, mask, DTYPE: tl.constexpr, WIDE: tl.constexpr, RUN: tl.constexpr):
     """Return the gradient with weight decay."""
     d = tl.load(_memory(row, 1, DTYPE, RUN) + place, mask=mask, other=0.0).to(WIDE)
     d *= _number(row, 4, WIDE)
@@ -175,7 +160,7 @@ def _decayed(row, place, mask, DTYPE: tl.constexpr, WIDE: tl.constexpr, RUN: tl.
 
 
 @triton.jit
-def _spread(  # type: ignore[no-untyped-def]
+def _spread(
     x,
     value,
     edges,
@@ -227,7 +212,7 @@ def _spread(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _difference(  # type: ignore[no-untyped-def]
+def _difference(
     x,
     value,
     edges,
@@ -260,7 +245,7 @@ def _difference(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _read(x, edges, place, edge, mask, HAS_CUTS: tl.constexpr, RUN: tl.constexpr):  # type: ignore[no-untyped-def]
+def _read(x, edges, place, edge, mask, HAS_CUTS: tl.constexpr, RUN: tl.constexpr):
     """Return runs of x, or of `edges` where `edge` says where, which other programs may write."""
     lane = tl.arange(0, RUN)[None, :]
     if not HAS_CUTS:
@@ -272,7 +257,7 @@ def _read(x, edges, place, edge, mask, HAS_CUTS: tl.constexpr, RUN: tl.constexpr
 
 
 @triton.jit
-def _memory(row, column, DTYPE: tl.constexpr, RUN: tl.constexpr):  # type: ignore[no-untyped-def]
+def _memory(row, column, DTYPE: tl.constexpr, RUN: tl.constexpr):
     """Return where p, g or v begins."""
     memory = tl.load(row + column).to(tl.pointer_type(DTYPE))
     if RUN > 1:
@@ -281,5 +266,5 @@ def _memory(row, column, DTYPE: tl.constexpr, RUN: tl.constexpr):  # type: ignor
 
 
 @triton.jit
-def _number(row, which, WIDE: tl.constexpr):  # type: ignore[no-untyped-def]
+def _number(row, which, WIDE: tl.constexpr):
     return tl.load(row + _FIRST_NUMBER + which).to(tl.float64, bitcast=True).to(WIDE)
