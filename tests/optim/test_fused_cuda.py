@@ -31,7 +31,7 @@ def device(request, monkeypatch):
             pytest.skip("a CUDA device is here; `pytest -m gpu` runs these tests on it")
         for name in ("step_chain", "step_velocity", "can_diffuse_velocity"):
             monkeypatch.setattr(fused, name, getattr(fused_cuda, name))
-        monkeypatch.setattr(fused, "is_safe", lambda groups, state: True)
+        monkeypatch.setattr(fused, "is_safe", lambda groups, buffers: True)
     monkeypatch.setattr(chain_cuda, "BLOCK", 16)
     monkeypatch.setattr(chain_cuda, "LANES", 8)
     monkeypatch.setattr(velocity_cuda, "TILE", 64)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heatgrad.optim.velocity_tiles import cut_into_tiles, has_tiles
+from heatgrad.optim.velocity_tiles import cut_into_tiles, have_tiles
 
 SMALL = {"tile": 64, "longest_cut": 4, "lanes": 16}
 
@@ -82,4 +82,4 @@ def check_edges(found, k, row, shape, axes, is_periodic):
 )
 def test_which_tensors_can_be_cut(shape, axes, expected):
     """Several axes need slabs of half a tile at most; places are 32-bit numbers."""
-    assert has_tiles(shape, axes, 2048) is expected
+    assert have_tiles([shape], [axes], 2048) is expected

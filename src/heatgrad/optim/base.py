@@ -77,7 +77,7 @@ class TransformedSGD(DropInOptimizer):
         groups = [ActiveGroup(options) for options in self.param_groups]
         for group in groups:
             options = group.options
-            if options["fused"] and any(p.is_complex() for p in group.params):
+            if options["fused"] and any([p.is_complex() for p in group.params]):
                 raise RuntimeError("fused=True does not support complex parameters")
         return groups
 

@@ -1,6 +1,6 @@
 """Nesterov's momentum with a diffused velocity ([Sun])."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 from heatgrad.laplacian import Boundary, spectral_radius
 from heatgrad.optim import checks, fused, updates, velocity
 from heatgrad.optim.accelerated_pde import max_stable_diffusion, refine
-from heatgrad.optim.axes import active_dims
+from heatgrad.optim.axes import active_dims, active_dims_of_all
 from heatgrad.optim.drop_in import ActiveGroup, DropInOptimizer, uses_foreach
 from heatgrad.optim.stability import StabilityReport, StabilityRow
 
@@ -171,28 +171,12 @@ class DiffusionNesterov(DropInOptimizer):
             return
         if options["fused"] and any(p.is_complex() for p in params):
             raise RuntimeError("fused=True does not support complex parameters")
-        axes = [active_dims(p.shape, options["dims"], options["boundary"]) for p in params]
+        shapes = tuple([p.shape for p in params])
+        axes = active_dims_of_all(shapes, options["dims"], options["boundary"])
         lr, momentum, per_axis = coefficients(options)
         is_still = velocity.is_zero(per_axis) or not any(axes)
         has_velocity = not (velocity.is_zero(momentum) and is_still)
-        if (
-            has_velocity
-            and fused.wants_fused([group])
-            and fused.is_safe([group], self.state)
-            and fused.can_diffuse_velocity(params, axes)
-        ):
-            fused.step_velocity(
-                params,
-                group.grads,
-                [self._buffer(param) for param in params],
-                lr=lr,
-                momentum=momentum,
-                per_axis=per_axis,
-                dims=axes,
-                boundary=options["boundary"],
-                weight_decay=options["weight_decay"],
-                maximize=options["maximize"],
-            )
+        if has_velocity and self._step_fused(group, axes, (lr, momentum, per_axis)):
             return
         grads = updates.decay(params, group.grads, options["weight_decay"], options["maximize"])
         buffers = [self.state[p].get("momentum_buffer") if has_velocity else None for p in params]
@@ -212,13 +196,33 @@ class DiffusionNesterov(DropInOptimizer):
             if buffer is not None:
                 self.state[param]["momentum_buffer"] = buffer
 
-    def _buffer(self, param: Tensor) -> Tensor:
-        """Return a parameter's velocity, made of zeros before its first step."""
-        state = self.state[param]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(param)
-        buffer: Tensor = state["momentum_buffer"]
-        return buffer
+    def _step_fused(
+        self, group: ActiveGroup, axes: Sequence[tuple[int, ...]], numbers: tuple[Any, Any, Any]
+    ) -> bool:
+        """Step a group in a fused kernel and return True, or return False."""
+        options, params = group.options, group.params
+        if not (fused.wants_fused([group]) and fused.can_diffuse_velocity(params, axes)):
+            return False
+        buffers = [self.state[param].get("momentum_buffer") for param in params]
+        if not fused.is_safe([group], buffers):
+            return False
+        for i, buffer in enumerate(buffers):
+            if buffer is None:
+                buffers[i] = self.state[params[i]]["momentum_buffer"] = torch.zeros_like(params[i])
+        lr, momentum, per_axis = numbers
+        fused.step_velocity(
+            params,
+            group.grads,
+            buffers,
+            lr=lr,
+            momentum=momentum,
+            per_axis=per_axis,
+            dims=axes,
+            boundary=options["boundary"],
+            weight_decay=options["weight_decay"],
+            maximize=options["maximize"],
+        )
+        return True
 
 
 def coefficients(options: dict[str, Any]) -> tuple[Any, Any, Any]:

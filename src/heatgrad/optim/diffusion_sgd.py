@@ -77,7 +77,8 @@ class DiffusionSGD(DiffusedSGD):
         active = [group for group in groups if group.params]
         if any(group.options["mode"] != "global" for group in active):
             return False
-        if not fused.is_safe(active, self.state):
+        buffers = fused.kept_buffers(active, self.state)
+        if not fused.is_safe(active, buffers):
             return False
-        fused.step_chain(active, self.state)
+        fused.step_chain(active, buffers, self.state)
         return True

@@ -22,12 +22,13 @@ class ActiveGroup:
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
-        self.params = [p for p in options["params"] if p.grad is not None]
-        self.grads: list[Tensor] = [p.grad for p in self.params]
-        for param in self.params:
-            if param.grad.layout != torch.strided:
+        pairs = [(p, grad) for p in options["params"] if (grad := p.grad) is not None]
+        self.params: list[Tensor] = [param for param, _ in pairs]
+        self.grads: list[Tensor] = [grad for _, grad in pairs]
+        for param, grad in pairs:
+            if grad.layout is not torch.strided:
                 raise RuntimeError(
-                    f"diffusion needs dense gradients, got layout {param.grad.layout} for a "
+                    f"diffusion needs dense gradients, got layout {grad.layout} for a "
                     f"parameter of shape {tuple(param.shape)}; use torch.optim.SGD for it"
                 )
 

@@ -1,7 +1,7 @@
 """When the fused kernels may be taken, and the tables they work from."""
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from itertools import pairwise
 from math import prod
@@ -13,11 +13,18 @@ from torch import Tensor
 
 from heatgrad.optim import fused_cuda
 from heatgrad.optim.drop_in import ActiveGroup
-from heatgrad.optim.fused_inputs import chain_inputs, is_on_device
+from heatgrad.optim.fused_inputs import chain_inputs, is_on_device, kept_buffers
 
-__all__ = ["can_diffuse_velocity", "is_safe", "step_chain", "step_velocity", "wants_fused"]
+__all__ = [
+    "can_diffuse_velocity",
+    "is_safe",
+    "kept_buffers",
+    "step_chain",
+    "step_velocity",
+    "wants_fused",
+]
 
-_PLAIN_CLASSES = (Tensor, torch.nn.Parameter)  # a subclass may keep its memory elsewhere
+_PLAIN_CLASSES = frozenset({Tensor, torch.nn.Parameter})  # a subclass may keep its memory elsewhere
 _TYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
 
@@ -37,14 +44,14 @@ def wants_fused(groups: Sequence[ActiveGroup]) -> bool:
     return is_open and any(is_on_device(o["diffusion"]) or o["diffusion"] != 0 for o in options)
 
 
-def is_safe(groups: Sequence[ActiveGroup], state: Mapping[Tensor, Any]) -> bool:
+def is_safe(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> bool:
     """Whether memory is as a kernel needs it: on one device, of one type, dense, in order."""
     first = groups[0].params[0]
-    dtype, device, index = first.dtype, first.device, first.get_device()
+    dtype, device = first.dtype, first.device
     if device.type == "cuda":
         is_known = fused_cuda.is_available(device, dtype)
     else:
-        is_known = device.type == "cpu" and dtype in _TYPES and find_spec("numba") is not None
+        is_known = device.type == "cpu" and dtype in _TYPES and _has_numba()
     if not is_known:
         return False
     for group in groups:
@@ -54,28 +61,37 @@ def is_safe(groups: Sequence[ActiveGroup], state: Mapping[Tensor, Any]) -> bool:
                 value.requires_grad or (is_on_device(value) and value.device != device)
             ):
                 return False
-    params = [param for group in groups for param in group.params]
-    kept = (state[param].get("momentum_buffer") for param in params if param in state)
-    buffers = [buffer for buffer in kept if buffer is not None]
-    grads = [grad for group in groups for grad in group.grads]
-    for tensor in (*params, *grads, *buffers):
-        is_dense = tensor.dtype is dtype and tensor.get_device() == index and tensor.is_contiguous()
-        if not is_dense or type(tensor) not in _PLAIN_CLASSES:
-            return False
-    return True
+    tensors = [buffer for buffer in buffers if buffer is not None]
+    for group in groups:
+        tensors += group.params
+        tensors += group.grads
+    return (
+        _PLAIN_CLASSES.issuperset(map(type, tensors))
+        and {tensor.dtype for tensor in tensors} == {dtype}
+        and {tensor.get_device() for tensor in tensors} == {first.get_device()}
+        and all([tensor.is_contiguous() for tensor in tensors])
+    )
 
 
-def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
+@cache
+def _has_numba() -> bool:
+    return find_spec("numba") is not None
+
+
+def step_chain(
+    groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None], state: dict[Tensor, Any]
+) -> None:
     """Step all tensors of one chain: decay, diffuse, clip, heavy ball.
 
     Equal to the plain path but for rounding: the kernel multiplies and adds in one operation.
 
     Args:
         groups: Groups in mode `"global"`, for which `is_safe` holds.
+        buffers: What `kept_buffers` has found.
         state: The optimizer's state; momentum buffers are made in it.
     """
     if groups[0].params[0].is_cuda:
-        fused_cuda.step_chain(groups, state)
+        fused_cuda.step_chain(groups, buffers, state)
         return
     from heatgrad.optim.kernels import chain_cpu
     from heatgrad.optim.kernels.threads import for_each_run
@@ -83,14 +99,14 @@ def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
     params = [param for group in groups for param in group.params]
     grads = [grad for group in groups for grad in group.grads]
     dtype = _TYPES[params[0].dtype]
-    buffers, numbers = chain_inputs(groups, state)
+    filled, numbers = chain_inputs(groups, buffers, state)
     coefficients = numbers.astype(dtype)
     sizes = tuple(param.numel() for param in params)
     plan = _plan(sizes, groups[0].options["boundary"] == "periodic", chain_cpu.BLOCK)
     table = np.array(
         [
             (p.data_ptr(), g.data_ptr(), v.data_ptr(), n)
-            for p, g, v, n in zip(params, grads, buffers, sizes, strict=True)
+            for p, g, v, n in zip(params, grads, filled, sizes, strict=True)
         ],
         dtype=np.int64,
     )
@@ -119,8 +135,8 @@ def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
         size,
     )
     torch.autograd.graph.increment_version(params)
-    if any(group.options["momentum"] != 0 for group in groups):
-        torch.autograd.graph.increment_version([b for b in buffers if b.numel()])
+    if numbers[:, 7].any():
+        torch.autograd.graph.increment_version([buffer for buffer, n in zip(filled, sizes, strict=True) if n])
 
 
 def can_diffuse_velocity(params: Sequence[Tensor], dims: Sequence[tuple[int, ...]]) -> bool:

@@ -20,7 +20,7 @@ from torch import Tensor
 from heatgrad.optim.device_tables import is_capturing, keep_for_replays, upload
 from heatgrad.optim.drop_in import ActiveGroup
 from heatgrad.optim.fused_inputs import chain_inputs, is_on_device, number
-from heatgrad.optim.velocity_tiles import cut_into_tiles, has_tiles
+from heatgrad.optim.velocity_tiles import cut_into_tiles, have_tiles
 
 __all__ = ["can_diffuse_velocity", "is_available", "step_chain", "step_velocity"]
 
@@ -45,13 +45,16 @@ def is_available(device: torch.device, dtype: torch.dtype) -> bool:
     return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
+def step_chain(
+    groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None], state: dict[Tensor, Any]
+) -> None:
     """Step all tensors of one chain: decay, diffuse, clip, heavy ball.
 
     Equal to the plain path but for rounding: half types are rounded when they are stored, only.
 
     Args:
         groups: Groups in mode `"global"`, of tensors of one type on one device, dense.
+        buffers: What `kept_buffers` has found.
         state: The optimizer's state; momentum buffers are made in it.
     """
     from heatgrad.optim.kernels import chain_cuda as kernels
@@ -60,10 +63,10 @@ def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
     grads = [grad for group in groups for grad in group.grads]
     device, boundary = params[0].device, groups[0].options["boundary"]
     max_norm = groups[0].options["max_norm"]
-    buffers, numbers = chain_inputs(groups, state)
-    sizes = tuple(param.numel() for param in params)
+    filled, numbers = chain_inputs(groups, buffers, state)
+    sizes = tuple(map(Tensor.numel, params))
     plan = _chain_plan(sizes, boundary == "periodic", kernels.BLOCK, device)
-    rows = _rows(params, grads, buffers, numbers)
+    rows = _rows(params, grads, filled, numbers)
     rows[:, 3] = sizes
     rows[:, 4:6] = plan.neighbours
     rows[0, _NUMBERS + 8 :].view(np.float64)[0] = 0.0 if max_norm is None else number(max_norm)
@@ -79,7 +82,7 @@ def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
     _launch_chain(plan, table, params[0], bool(decays), max_norm is not None, boundary)
     torch.autograd.graph.increment_version(params)
     if numbers[:, 7].any():
-        torch.autograd.graph.increment_version([b for b in buffers if b.numel()])
+        torch.autograd.graph.increment_version([buffer for buffer, n in zip(filled, sizes, strict=True) if n])
 
 
 def _launch_chain(
@@ -154,10 +157,10 @@ def can_diffuse_velocity(params: Sequence[Tensor], dims: Sequence[tuple[int, ...
     """Whether the kernel can step these tensors along these axes in place."""
     from heatgrad.optim.kernels import velocity_cuda as kernels
 
-    return all(
-        has_tiles(tuple(param.shape), axes, kernels.TILE)
-        for param, axes in zip(params, dims, strict=True)
-    )
+    return _have_tiles(tuple([param.shape for param in params]), tuple(dims), kernels.TILE)
+
+
+_have_tiles = lru_cache(maxsize=256)(have_tiles)
 
 
 def step_velocity(
@@ -184,7 +187,7 @@ def step_velocity(
     numbers[:] = (*(number(dial) for dial in dials), -1.0 if maximize else 1.0)
     rows = _rows(params, grads, buffers, numbers)
     is_aligned = not (rows[:, :3] % 16).any()
-    shapes = tuple(tuple(param.shape) for param in params)
+    shapes = tuple([param.shape for param in params])
     plan = _velocity_plan(shapes, tuple(dims), boundary == "periodic", is_aligned, device)
     rows[:, 3] = [len(axes) for axes in dims]
     table = upload(rows, device)
@@ -264,8 +267,11 @@ def _velocity_plan(
         longest_cut=kernels.LONGEST_CUT,
         lanes=kernels.LANES,
     )
-    tables = (torch.from_numpy(table).to(device) for table in cut[:-1])
-    return _VelocityPlan(*tables, plane=cut.plane)
+
+    def put(table: np.ndarray) -> Tensor:
+        return torch.from_numpy(table).to(device)
+
+    return _VelocityPlan(put(cut.tiles), put(cut.axes), put(cut.cuts), put(cut.chunks), cut.plane)
 
 
 def _rows(

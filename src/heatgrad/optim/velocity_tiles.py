@@ -1,11 +1,12 @@
 """How the tensors of a group are cut into tiles for the velocity kernel on a GPU."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Tiles", "cut_into_tiles", "has_tiles"]
+__all__ = ["Tiles", "cut_into_tiles", "have_tiles"]
 
 Shape = tuple[int, ...]
 _NO_CUT = -(1 << 30)  # a place in the edges that stays negative whatever column is added
@@ -29,12 +30,15 @@ class Tiles(NamedTuple):
     plane: int
 
 
-def has_tiles(shape: Shape, axes: Shape, tile: int) -> bool:
-    """Whether a tensor can be cut: along one axis always, else between slabs that fit half a tile.
+def have_tiles(shapes: Sequence[Shape], dims: Sequence[Shape], tile: int) -> bool:
+    """Whether tensors can be cut: along one axis always, else between slabs of half a tile.
 
     A slab is everything from the first diffused axis on.
     """
-    return prod(shape) < 2**31 and (len(axes) < 2 or prod(shape[axes[0] :]) <= tile // 2)
+    return all(
+        prod(shape) < 2**31 and (len(axes) < 2 or prod(shape[axes[0] :]) <= tile // 2)
+        for shape, axes in zip(shapes, dims, strict=True)
+    )
 
 
 def cut_into_tiles(
@@ -47,7 +51,7 @@ def cut_into_tiles(
     longest_cut: int,
     lanes: int,
 ) -> Tiles:
-    """Cut tensors for which `has_tiles`.
+    """Cut tensors for which `have_tiles`.
 
     Args:
         shapes: Of the tensors.
