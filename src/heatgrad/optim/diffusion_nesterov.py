@@ -1,6 +1,6 @@
 """Nesterov's momentum with a diffused velocity ([Sun])."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
 from heatgrad.laplacian import Boundary, spectral_radius
-from heatgrad.optim import checks, fused, updates, velocity
+from heatgrad.optim import checks, fused, sharded, updates, velocity
 from heatgrad.optim.accelerated_pde import max_stable_diffusion, refine
 from heatgrad.optim.axes import active_dims
 from heatgrad.optim.drop_in import ActiveGroup, DropInOptimizer, uses_foreach
@@ -133,7 +133,15 @@ class DiffusionNesterov(DropInOptimizer):
                 loss = closure()
         for options in self.param_groups:
             checks.check_velocity(options)
-            self._update(ActiveGroup(options))
+        groups = [_VelocityGroup(options) for options in self.param_groups]
+        edges = self._edges(groups)
+        start = 0
+        for group in groups:
+            self._update(group)
+            if edges is not None:
+                edges.mend(group.values, self._buffers(group), start, **group.how)
+            sharded.tell_written(group.params)
+            start += len(group.params)
         return loss
 
     def stability(self) -> StabilityReport:
@@ -165,60 +173,87 @@ class DiffusionNesterov(DropInOptimizer):
                 )
         return StabilityReport("beta", tuple(rows))
 
-    def _update(self, group: ActiveGroup) -> None:
-        options, params = group.options, group.params
+    def _update(self, group: "_VelocityGroup") -> None:
+        options, params, how = group.options, group.values, group.how
         if not params:
             return
-        if options["fused"] and any(p.is_complex() for p in params):
-            raise RuntimeError("fused=True does not support complex parameters")
-        axes = [active_dims(p.shape, options["dims"], options["boundary"]) for p in params]
-        lr, momentum, per_axis = coefficients(options)
-        beta = [per_axis / len(dims) if dims else 0.0 for dims in axes]
-        has_velocity = not (velocity.is_zero(momentum) and all(map(velocity.is_zero, beta)))
         if (
-            has_velocity
+            group.has_velocity
             and fused.wants_fused([group])
             and fused.is_safe([group])
-            and fused.can_diffuse_velocity(params, axes)
+            and fused.can_diffuse_velocity(params, group.dims)
         ):
             fused.step_velocity(
                 params,
                 group.grads,
-                [self._buffer(param) for param in params],
-                lr=float(lr),
-                momentum=float(momentum),
-                beta=[float(value) for value in beta],
-                dims=axes,
-                boundary=options["boundary"],
+                self._filled_buffers(group)[0],
+                lr=float(how["lr"]),
+                momentum=float(how["momentum"]),
+                beta=[float(value) for value in how["beta"]],
+                dims=group.dims,
+                boundary=how["boundary"],
                 weight_decay=float(options["weight_decay"]),
                 maximize=options["maximize"],
             )
             return
         grads = updates.decay(params, group.grads, options["weight_decay"], options["maximize"])
-        buffers = [self.state[p].get("momentum_buffer") if has_velocity else None for p in params]
-        how = {
+        buffers: list[Tensor | None] = [None] * len(params)
+        if group.has_velocity:
+            buffers = self._buffers(group)
+        if uses_foreach(options, params):
+            velocity.diffused_nesterov_foreach(params, grads, buffers, dims=group.dims, **how)
+        else:
+            differentiable = options["differentiable"]
+            velocity.diffused_nesterov(
+                params, grads, buffers, dims=group.dims, **how, differentiable=differentiable
+            )
+        if group.has_velocity:
+            self._keep_buffers(group, buffers)
+
+    def _edges(self, groups: Sequence["_VelocityGroup"]) -> sharded.VelocityEdges | None:
+        """Begin what is done next to the cuts of sharded tensors; None where nothing is cut."""
+        layouts = [layout for group in groups for layout in group.layouts]
+        if not any(layouts):
+            return None
+        edges = sharded.VelocityEdges(
+            layouts,
+            [
+                () if velocity.is_zero(beta) else axes
+                for group in groups
+                for axes, beta in zip(group.dims, group.how["beta"], strict=True)
+            ],
+            [group.options["boundary"] for group in groups for _ in group.params],
+        )
+        edges.begin(
+            [value for group in groups for value in group.values],
+            [source for group in groups for source in group.sources(decayed=False)],
+            [buffer for group in groups for buffer in self._buffers(group)],
+        )
+        return edges
+
+
+class _VelocityGroup(ActiveGroup):
+    """An active group with what moves its velocity.
+
+    Attributes:
+        dims: Diffused axes of each parameter that move anything.
+        how: η, γ and the β of each parameter, refined above the bound, and the boundary.
+        has_velocity: Whether anything of the velocity outlives the step.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__(options)
+        dims, boundary = options["dims"], options["boundary"]
+        self.dims = [active_dims(param.shape, dims, boundary) for param in self.params]
+        lr, momentum, per_axis = coefficients(options)
+        beta = [per_axis / len(axes) if axes else 0.0 for axes in self.dims]
+        self.has_velocity = not (velocity.is_zero(momentum) and all(map(velocity.is_zero, beta)))
+        self.how: dict[str, Any] = {
             "lr": lr,
             "momentum": momentum,
             "beta": beta,
-            "dims": axes,
-            "boundary": options["boundary"],
+            "boundary": boundary,
         }
-        if uses_foreach(options, params):
-            velocity.diffused_nesterov_foreach(params, grads, buffers, **how)
-        else:
-            differentiable = options["differentiable"]
-            velocity.diffused_nesterov(params, grads, buffers, **how, differentiable=differentiable)
-        for param, buffer in zip(params, buffers, strict=True):
-            if buffer is not None:
-                self.state[param]["momentum_buffer"] = buffer
-
-    def _buffer(self, param: Tensor) -> Tensor:
-        """Return a parameter's velocity, made of zeros before its first step."""
-        state = self.state[param]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(param)
-        buffer: Tensor = state["momentum_buffer"]
-        return buffer
 
 
 def coefficients(options: dict[str, Any]) -> tuple[Any, Any, Any]:

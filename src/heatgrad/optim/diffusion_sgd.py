@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from heatgrad.optim import fused
+from heatgrad.optim import fused, sharded
 from heatgrad.optim.base import put
-from heatgrad.optim.diffused import DiffusedSGD, diffuse
+from heatgrad.optim.diffused import DiffusedSGD, chain_ends, diffuse
 from heatgrad.optim.drop_in import ActiveGroup
 
 __all__ = ["DiffusionSGD"]
@@ -77,5 +77,15 @@ class DiffusionSGD(DiffusedSGD):
         active = [group for group in groups if group.params]
         if any(group.options["mode"] != "global" for group in active) or not fused.is_safe(active):
             return False
-        fused.step_chain(active, self.state)
+        pairs = [pair for group in active for pair in zip(group.layouts, group.params, strict=True)]
+        if any(sharded.num_runs(layout, param.numel()) > 1 for layout, param in pairs):
+            return False  # parts in many runs, each with neighbours of its own
+        neighbours = chain_ends(active, decayed=False)
+        buffers = [
+            self._filled_buffers(group) if group.options["momentum"] != 0 else (group.values, [])
+            for group in active
+        ]
+        fused.step_chain(active, buffers, neighbours)
+        for group in active:
+            sharded.tell_written(group.params)
         return True

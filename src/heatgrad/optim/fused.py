@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from heatgrad.optim import sharded
 from heatgrad.optim.drop_in import ActiveGroup
 
 __all__ = ["can_diffuse_velocity", "is_safe", "step_chain", "step_velocity", "wants_fused"]
@@ -39,8 +40,8 @@ def is_safe(groups: Sequence[ActiveGroup]) -> bool:
     """Whether memory is as the CPU kernels need it: one type, dense, in logical order."""
     if find_spec("numba") is None:
         return False
-    params = [param for group in groups for param in group.params]
-    dtype = params[0].dtype
+    values = [value for group in groups for value in group.values]
+    dtype = values[0].dtype
     if dtype not in _TYPES:
         return False
     for group in groups:
@@ -49,7 +50,7 @@ def is_safe(groups: Sequence[ActiveGroup]) -> bool:
             if isinstance(value, Tensor) and (value.requires_grad or value.device.type != "cpu"):
                 return False
     for group in groups:
-        for tensors in (group.params, group.grads):
+        for tensors in (group.values, group.grads):
             for tensor in tensors:
                 is_dense = tensor.dtype is dtype and tensor.is_cpu and tensor.is_contiguous()
                 if not is_dense or type(tensor) not in _PLAIN_CLASSES:
@@ -57,46 +58,69 @@ def is_safe(groups: Sequence[ActiveGroup]) -> bool:
     return True
 
 
-def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
+def step_chain(
+    groups: Sequence[ActiveGroup],
+    buffers: Sequence[tuple[Sequence[Tensor], Sequence[int]]],
+    neighbours: Sequence[tuple[Tensor, Tensor]] | None = None,
+) -> None:
     """Step all tensors of one chain: decay, diffuse, clip, heavy ball.
 
     Equal to the plain path but for rounding: the kernel multiplies and adds in one operation.
 
     Args:
         groups: Groups in mode `"global"`, for which `is_safe` holds.
-        state: The optimizer's state; momentum buffers are made in it.
+        buffers: For each group the momentum buffers, without momentum any tensors, and the places
+            of those that have not been stepped yet, which are zero.
+        neighbours: What is left and right of each tensor where some are parts of longer ones; one
+            value each, or none where nothing of a tensor is held here.
     """
     from heatgrad.optim.kernels import chain_cpu
     from heatgrad.optim.kernels.threads import for_each_run
 
-    params = [param for group in groups for param in group.params]
+    params = [value for group in groups for value in group.values]
     grads = [grad for group in groups for grad in group.grads]
+    velocities = [buffer for of_group, _ in buffers for buffer in of_group]
     dtype = _TYPES[params[0].dtype]
-    buffers, coefficients = _coefficients(groups, state, dtype)
+    coefficients = _coefficients(groups, [new for _, new in buffers], dtype)
     sizes = tuple(param.numel() for param in params)
-    plan = _plan(sizes, groups[0].options["boundary"] == "periodic", chain_cpu.BLOCK)
+    boundary = groups[0].options["boundary"]
+    plan = _plan(sizes, boundary == "periodic", chain_cpu.BLOCK, neighbours is not None)
     table = np.array(
         [
             (p.data_ptr(), g.data_ptr(), v.data_ptr(), n)
-            for p, g, v, n in zip(params, grads, buffers, sizes, strict=True)
+            for p, g, v, n in zip(params, grads, velocities, sizes, strict=True)
         ],
         dtype=np.int64,
     )
-    ends = groups[0].options["boundary"] == "dirichlet"
-    like = np.empty(0, dtype)
-    chain = (table, plan.blocks, plan.chain, like, coefficients, ends)
+    if neighbours is not None:
+        beside = np.zeros(2 * len(params), dtype)
+        for k, pair in enumerate(neighbours):
+            for side in range(2 if len(pair[0]) else 0):
+                beside[2 * k + side] = pair[side].item()
+        table, coefficients = _with_neighbours(table, coefficients, beside)
+    chain = (
+        table,
+        plan.blocks,
+        plan.chain,
+        np.empty(0, dtype),
+        coefficients,
+        boundary == "dirichlet",
+    )
     num_blocks, size = len(plan.blocks), sum(sizes)
     scale = dtype(1)
     max_norm = groups[0].options["max_norm"]
     if max_norm is not None:
-        squares = np.empty(num_blocks)
+        squares = np.zeros(num_blocks)
         for_each_run(
             lambda first, last: chain_cpu.square_norms(*chain, squares, first, last),
             num_blocks,
             size,
         )
         # In the order of the blocks, whoever has summed them.
-        norm = np.sqrt(squares.sum())
+        of_tensor = np.zeros(len(params))
+        np.add.at(of_tensor, plan.blocks[:, 0], squares)
+        layouts = [layout for group in groups for layout in group.layouts]
+        norm = float(sharded.total_of_shards(torch.from_numpy(of_tensor), layouts).sqrt())
         scale = dtype(1) if norm <= max_norm else dtype(max_norm / norm)
     borders = np.empty((num_blocks if coefficients[:, 5].any() else 0, 2), dtype)
     if len(borders):
@@ -106,9 +130,30 @@ def step_chain(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> None:
         num_blocks,
         size,
     )
-    torch.autograd.graph.increment_version(params)
-    if any(group.options["momentum"] != 0 for group in groups):
-        torch.autograd.graph.increment_version([b for b in buffers if b.numel()])
+    written = [
+        *params,
+        *(
+            buffer
+            for group, (of_group, _) in zip(groups, buffers, strict=True)
+            if group.options["momentum"] != 0
+            for buffer in of_group
+        ),
+    ]
+    torch.autograd.graph.increment_version(written)
+
+
+def _with_neighbours(
+    table: np.ndarray, coefficients: np.ndarray, beside: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tables with a row more for each neighbour: a tensor of one, that is not stepped.
+
+    The neighbours are decayed already.
+    """
+    addresses = beside.ctypes.data + beside.itemsize * np.arange(len(beside))
+    rows = np.stack([addresses, addresses, addresses, np.ones_like(addresses)], axis=1)
+    plain = np.zeros((len(beside), coefficients.shape[1]), coefficients.dtype)
+    plain[:, 6] = 1  # the sign
+    return np.concatenate([table, rows]), np.concatenate([coefficients, plain])
 
 
 def can_diffuse_velocity(params: Sequence[Tensor], dims: Sequence[tuple[int, ...]]) -> bool:
@@ -245,7 +290,9 @@ class _Plan(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _plan(sizes: tuple[int, ...], is_periodic: bool, block: int) -> _Plan:
+def _plan(
+    sizes: tuple[int, ...], is_periodic: bool, block: int, has_neighbours: bool = False
+) -> _Plan:
     blocks = [
         (k, start, min(start + block, size))
         for k, size in enumerate(sizes)
@@ -253,20 +300,21 @@ def _plan(sizes: tuple[int, ...], is_periodic: bool, block: int) -> _Plan:
     ]
     filled = [k for k, size in enumerate(sizes) if size > 0]
     chain = np.full((len(sizes), 2), -1, dtype=np.int64)
-    for left, right in pairwise(filled):
-        chain[left, 1], chain[right, 0] = right, left
-    if is_periodic and filled:
-        chain[filled[0], 0], chain[filled[-1], 1] = filled[-1], filled[0]
+    if has_neighbours:  # they stand behind all tensors
+        chain = len(sizes) + np.arange(2 * len(sizes)).reshape(-1, 2)
+    else:
+        for left, right in pairwise(filled):
+            chain[left, 1], chain[right, 0] = right, left
+        if is_periodic and filled:
+            chain[filled[0], 0], chain[filled[-1], 1] = filled[-1], filled[0]
     return _Plan(np.array(blocks, dtype=np.int64).reshape(-1, 3), chain)
 
 
 def _coefficients(
-    groups: Sequence[ActiveGroup], state: dict[Tensor, Any], dtype: Any
-) -> tuple[list[Tensor], np.ndarray]:
-    """Return the momentum buffers, made where missing, and one row of numbers per tensor."""
-    buffers: list[Tensor] = []
+    groups: Sequence[ActiveGroup], new: Sequence[Sequence[int]], dtype: Any
+) -> np.ndarray:
+    """Return one row of numbers per tensor."""
     rows = []
-    new: list[int] = []
     for group in groups:
         o = group.options
         rows.append(
@@ -281,17 +329,10 @@ def _coefficients(
                 o["momentum"] != 0,
             )
         )
-        if o["momentum"] == 0:
-            buffers += group.params  # their addresses stand in the table, and are not used
-            continue
-        for param in group.params:
-            of_param = state[param]
-            buffer = of_param.get("momentum_buffer")
-            if buffer is None:
-                buffer = of_param["momentum_buffer"] = torch.zeros_like(param)
-                new.append(len(buffers))
-            buffers.append(buffer)
-    table = np.array(rows, dtype=dtype).repeat([len(group.params) for group in groups], axis=0)
+    counts = [len(group.params) for group in groups]
+    table = np.array(rows, dtype=dtype).repeat(counts, axis=0)
     # As in torch, the first velocity is the gradient, not dampened.
-    table[new, 2] = 1
-    return buffers, table
+    starts = np.cumsum([0, *counts[:-1]])
+    for start, places in zip(starts, new, strict=True):
+        table[[start + place for place in places], 2] = 1
+    return table
