@@ -1,18 +1,25 @@
 """Every example runs by itself, in a folder of its own, and its assertions hold."""
 
+import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from heatgrad import optim
+
 FOLDER = Path(__file__).parents[1] / "examples"
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
 def test_example_runs_and_checks_itself(path, tmp_path):
-    """The truths are inside: torch's SGD bit for bit, a closed-form decay, a complete study."""
+    """The truths are inside: torch's SGD bit for bit, a closed-form decay, a run without a break."""
+    extra = re.search(r"Needs the extra\s+`(\w+)`", path.read_text(encoding="utf-8"))
+    if extra and importlib.util.find_spec(extra[1]) is None:
+        pytest.skip(f"needs the extra '{extra[1]}'")
     done = subprocess.run(
         [sys.executable, str(path)],
         cwd=tmp_path,
@@ -31,3 +38,11 @@ def test_examples_are_short():
     """An example is read in one go."""
     for path in FOLDER.glob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 60, path.name
+
+
+def test_every_optimizer_trains_a_network_in_an_example():
+    """What has no example yet is named."""
+    shown = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.py"))
+    ours = [n for n, kind in optim.OPTIMIZERS.items() if kind.__module__.startswith("heatgrad.")]
+    names = [*ours, "LinearDiffusionDecay", "diffuse_gradients", "diffusion_groups"]
+    assert [name for name in names if f"{name}(" not in shown] == []
