@@ -11,12 +11,13 @@ import pytest
 
 from heatgrad import optim
 
-FOLDER = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "examples"
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
 def test_example_runs_and_checks_itself(path, tmp_path):
-    """The truths are inside: torch's SGD bit for bit, a closed-form decay, a run without a break."""
+    """The truths are inside: torch's SGD bit for bit, a closed-form decay, an unbroken run."""
     extra = re.search(r"Needs the extra\s+`(\w+)`", path.read_text(encoding="utf-8"))
     if extra and importlib.util.find_spec(extra[1]) is None:
         pytest.skip(f"needs the extra '{extra[1]}'")
@@ -46,3 +47,17 @@ def test_every_optimizer_trains_a_network_in_an_example():
     ours = [n for n, kind in optim.OPTIMIZERS.items() if kind.__module__.startswith("heatgrad.")]
     names = [*ours, "LinearDiffusionDecay", "diffuse_gradients", "diffusion_groups"]
     assert [name for name in names if f"{name}(" not in shown] == []
+
+
+def test_the_guide_shows_what_the_examples_run():
+    """Each line of code on the page about frameworks is a line of an example."""
+    page = (ROOT / "docs/guides/frameworks.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    lines = {line.strip() for block in blocks for line in block.splitlines()}
+    run = {
+        line.strip()
+        for path in FOLDER.glob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    }
+    assert len(blocks) >= 3
+    assert sorted(lines - run) == []
