@@ -64,7 +64,7 @@ def test_a_step_that_overflows_is_passed_over(parameters, build):
 
 @every_optimizer
 def test_averages_follow_the_steps(build):
-    """Equal weights: the mean of the iterates; decaying ones: the recursion; SWALR sets the rate."""
+    """Equal weights: the mean of all iterates; decaying ones: the recursion. SWALR sets lr."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)).double()
     optimizer = build(model.parameters())
