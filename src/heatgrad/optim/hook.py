@@ -35,8 +35,11 @@ def diffuse_gradients(
     honoured: its gradients are diffused each time it has been called. What the optimizer adds to
     the gradient itself (torch's coupled weight decay, say) is added after the diffusion.
 
+    The hook belongs to this optimizer object: checkpoints and copies do not hold it, so make it
+    again where you make the optimizer again.
+
     Args:
-        optimizer: Any `torch.optim.Optimizer`.
+        optimizer: Any `torch.optim.Optimizer`, before a framework wraps it.
         diffusion: λ or σ of the operator, at least 0 [1].
         mode: `"global"`: the stencil along the chain of all gradients, Eq. (R.2), λ at most 1/2.
             `"stencil"`: $g + \lambda\mathcal L g$ along `dims` of each tensor, λ at most 1/(2N).
@@ -50,6 +53,7 @@ def diffuse_gradients(
         a context manager it removes itself.
 
     Raises:
+        TypeError: If the optimizer has no step hooks, as a framework's wrapper.
         ValueError: If an argument is out of range, or an axis beyond a parameter's rank.
 
     Example:
@@ -88,6 +92,11 @@ class GradientDiffusion:
         self._optimizer = optimizer
         self._held: list[tuple[Tensor, Tensor]] = []
         self._check()
+        if not hasattr(optimizer, "_optimizer_step_pre_hooks"):  # a wrapper such as Accelerate's
+            raise TypeError(
+                f"diffuse_gradients needs an optimizer with torch's step hooks, got "
+                f"{type(optimizer).__name__}; call it on the optimizer before it is wrapped"
+            )
         for group in optimizer.param_groups:
             checks.check_axes({**group, "dims": dims})
         self._hooks = [
