@@ -110,7 +110,8 @@ def diffuse(groups: Sequence[ActiveGroup]) -> list[Tensor]:
         foreach = all(uses_foreach(group.options, values) for group in chain)
         stencil = operators.diffuse_chain_foreach if foreach else operators.diffuse_chain
         neighbours = chain_ends(chain, decayed=True)
-        grads = stencil(grads, diffusion, chain[0].options["boundary"], neighbours)
+        pairs = None if neighbours is None else neighbours.pairs()
+        grads = stencil(grads, diffusion, chain[0].options["boundary"], pairs)
     chained = iter(grads)
     means = iter(_means([group for group in groups if group.options["mode"] != "global"]))
     diffused = []
@@ -128,9 +129,7 @@ def diffuse(groups: Sequence[ActiveGroup]) -> list[Tensor]:
     return diffused
 
 
-def chain_ends(
-    chain: Sequence[ActiveGroup], *, decayed: bool
-) -> list[tuple[Tensor, Tensor]] | None:
+def chain_ends(chain: Sequence[ActiveGroup], *, decayed: bool) -> sharded.ChainNeighbours | None:
     """Return what lies next to each decayed gradient where some are parts of longer ones.
 
     Args:

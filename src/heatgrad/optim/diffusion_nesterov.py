@@ -139,7 +139,7 @@ class DiffusionNesterov(DropInOptimizer):
         for group in groups:
             self._update(group)
             if edges is not None:
-                edges.mend(group.values, self._buffers(group), start, **group.how)
+                edges.mend(group.values, group.velocities, start, **group.how)
             sharded.tell_written(group.params)
             start += len(group.params)
         return loss
@@ -183,10 +183,12 @@ class DiffusionNesterov(DropInOptimizer):
             and fused.is_safe([group])
             and fused.can_diffuse_velocity(params, group.dims)
         ):
+            velocities, _ = self._filled_buffers(group)
+            group.velocities = [*velocities]
             fused.step_velocity(
                 params,
                 group.grads,
-                self._filled_buffers(group)[0],
+                velocities,
                 lr=float(how["lr"]),
                 momentum=float(how["momentum"]),
                 beta=[float(value) for value in how["beta"]],
@@ -197,9 +199,9 @@ class DiffusionNesterov(DropInOptimizer):
             )
             return
         grads = updates.decay(params, group.grads, options["weight_decay"], options["maximize"])
-        buffers: list[Tensor | None] = [None] * len(params)
+        buffers = group.velocities
         if group.has_velocity:
-            buffers = self._buffers(group)
+            buffers[:] = self._buffers(group)
         if uses_foreach(options, params):
             velocity.diffused_nesterov_foreach(params, grads, buffers, dims=group.dims, **how)
         else:
@@ -227,7 +229,7 @@ class DiffusionNesterov(DropInOptimizer):
         edges.begin(
             [value for group in groups for value in group.values],
             [source for group in groups for source in group.sources(decayed=False)],
-            [buffer for group in groups for buffer in self._buffers(group)],
+            [velocity for group in groups for velocity in self._buffers(group)],
         )
         return edges
 
@@ -239,6 +241,7 @@ class _VelocityGroup(ActiveGroup):
         dims: Diffused axes of each parameter that move anything.
         how: η, γ and the β of each parameter, refined above the bound, and the boundary.
         has_velocity: Whether anything of the velocity outlives the step.
+        velocities: The parts held here, filled in by the step.
     """
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -248,6 +251,7 @@ class _VelocityGroup(ActiveGroup):
         lr, momentum, per_axis = coefficients(options)
         beta = [per_axis / len(axes) if axes else 0.0 for axes in self.dims]
         self.has_velocity = not (velocity.is_zero(momentum) and all(map(velocity.is_zero, beta)))
+        self.velocities: list[Tensor | None] = [None] * len(self.params)
         self.how: dict[str, Any] = {
             "lr": lr,
             "momentum": momentum,

@@ -77,9 +77,9 @@ class DiffusionSGD(DiffusedSGD):
         active = [group for group in groups if group.params]
         if any(group.options["mode"] != "global" for group in active) or not fused.is_safe(active):
             return False
-        pairs = [pair for group in active for pair in zip(group.layouts, group.params, strict=True)]
-        if any(sharded.num_runs(layout, param.numel()) > 1 for layout, param in pairs):
-            return False  # parts in many runs, each with neighbours of its own
+        layouts = [layout for group in active for layout in group.layouts]
+        if any(layout is not None and layout.num_runs > 1 for layout in layouts):
+            return False  # each run has neighbours of its own
         neighbours = chain_ends(active, decayed=False)
         buffers = [
             self._filled_buffers(group) if group.options["momentum"] != 0 else (group.values, [])

@@ -36,26 +36,29 @@ class ActiveGroup:
                 )
         if options["fused"] and any(p.is_complex() for p in self.params):
             raise RuntimeError("fused=True does not support complex parameters")
-        if options["differentiable"] and any(map(sharded.is_sharded, self.params)):
-            raise RuntimeError(
-                "differentiable=True does not support DTensor parameters; use plain tensors"
-            )
-        self.values = [sharded.held_here(p) for p in self.params]
-        self.layouts = [sharded.layout_of(p) for p in self.params]
-        self.grads = [sharded.gradient_held_here(p) for p in self.params]
+        self.values = self.params
+        self.grads: list[Tensor] = [param.grad for param in self.params]  # type: ignore[misc]
+        self.layouts: list[sharded.Layout | None] = [None] * len(self.params)
+        if sharded.are_sharded(self.params):
+            if options["differentiable"]:
+                raise RuntimeError(
+                    "differentiable=True does not support DTensor parameters; use plain tensors"
+                )
+            self.values = [sharded.held_here(param) for param in self.params]
+            self.grads = [sharded.gradient_held_here(param) for param in self.params]
+            self.layouts = [sharded.layout_of(param) for param in self.params]
 
     def sources(self, *, decayed: bool) -> list[sharded.Source]:
         """Return, for each gradient, what gives its decayed elements at an index."""
         decay, maximize = self.options["weight_decay"], self.options["maximize"]
+        is_plain = decayed or not (maximize or isinstance(decay, Tensor) or decay != 0)
 
         def source(grad: Tensor, value: Tensor) -> sharded.Source:
-            def pick(index: sharded.Index) -> Tensor:
-                chosen = grad.reshape(-1)[index]
-                if decayed:
-                    return chosen
-                return updates.decay([value.reshape(-1)[index]], [chosen], decay, maximize)[0]
-
-            return pick
+            line = grad.reshape(-1)
+            if is_plain:
+                return line.__getitem__
+            values = value.reshape(-1)
+            return lambda index: updates.decay([values[index]], [line[index]], decay, maximize)[0]
 
         return [source(g, value) for g, value in zip(self.grads, self.values, strict=True)]
 

@@ -61,7 +61,7 @@ def is_safe(groups: Sequence[ActiveGroup]) -> bool:
 def step_chain(
     groups: Sequence[ActiveGroup],
     buffers: Sequence[tuple[Sequence[Tensor], Sequence[int]]],
-    neighbours: Sequence[tuple[Tensor, Tensor]] | None = None,
+    neighbours: sharded.ChainNeighbours | None = None,
 ) -> None:
     """Step all tensors of one chain: decay, diffuse, clip, heavy ball.
 
@@ -71,8 +71,7 @@ def step_chain(
         groups: Groups in mode `"global"`, for which `is_safe` holds.
         buffers: For each group the momentum buffers, without momentum any tensors, and the places
             of those that have not been stepped yet, which are zero.
-        neighbours: What is left and right of each tensor where some are parts of longer ones; one
-            value each, or none where nothing of a tensor is held here.
+        neighbours: Where some tensors are parts of longer ones; no part is of several runs.
     """
     from heatgrad.optim.kernels import chain_cpu
     from heatgrad.optim.kernels.threads import for_each_run
@@ -93,10 +92,9 @@ def step_chain(
         dtype=np.int64,
     )
     if neighbours is not None:
-        beside = np.zeros(2 * len(params), dtype)
-        for k, pair in enumerate(neighbours):
-            for side in range(2 if len(pair[0]) else 0):
-                beside[2 * k + side] = pair[side].item()
+        pairs = np.zeros((len(params), 2), dtype)
+        pairs[np.array(neighbours.counts) == 1] = neighbours.values.numpy().reshape(-1, 2)
+        beside = pairs.reshape(-1)  # lives as long as its addresses are used
         table, coefficients = _with_neighbours(table, coefficients, beside)
     chain = (
         table,

@@ -1,10 +1,11 @@
 """Tensors cut over several processes (DTensor: FSDP2, tensor parallelism), and their edges."""
 
-from heatgrad.optim.sharded.chain import chain_neighbours, num_runs
+from heatgrad.optim.sharded.chain import ChainNeighbours, chain_neighbours
 from heatgrad.optim.sharded.edges import VelocityEdges
 from heatgrad.optim.sharded.exchange import Exchange, Index, Pending, Source
 from heatgrad.optim.sharded.layout import (
     Layout,
+    are_sharded,
     as_sharded,
     gradient_held_here,
     held_here,
@@ -16,6 +17,7 @@ from heatgrad.optim.sharded.totals import global_norm, sums_over_shards, total_o
 from heatgrad.optim.sharded.windows import Line, widened_lines
 
 __all__ = [
+    "ChainNeighbours",
     "Exchange",
     "Index",
     "Layout",
@@ -23,6 +25,7 @@ __all__ = [
     "Pending",
     "Source",
     "VelocityEdges",
+    "are_sharded",
     "as_sharded",
     "chain_neighbours",
     "global_norm",
@@ -30,7 +33,6 @@ __all__ = [
     "held_here",
     "is_sharded",
     "layout_of",
-    "num_runs",
     "sums_over_shards",
     "tell_written",
     "total_of_shards",

@@ -1,31 +1,51 @@
 """What lies left and right of the parts of a chain that are held here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from heatgrad.optim.sharded.exchange import Exchange, Index
+from heatgrad.optim.sharded.exchange import Exchange, Source
 from heatgrad.optim.sharded.layout import Layout
 
-__all__ = ["chain_neighbours", "num_runs", "run_starts"]
+__all__ = ["ChainNeighbours", "chain_neighbours", "run_starts"]
+
+
+@dataclass(frozen=True)
+class ChainNeighbours:
+    """What lies left and right, in a chain, of the parts of its tensors that are held here.
+
+    A part is one run of the chain, or several of equal length: with its tensor cut along an axis
+    inside, one for each index of the axes before it.
+
+    Attributes:
+        values: For each tensor what is left of its runs and then what is right of them.
+        counts: Runs of each tensor; 0 where nothing of it is held here.
+    """
+
+    values: Tensor
+    counts: list[int]
+
+    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """Return what is left and right of the runs of each tensor, shape (runs, 1)."""
+        parts = torch.split(self.values, [n for n in self.counts for _ in range(2)])
+        columns = [part.unsqueeze(1) for part in parts]
+        return list(zip(columns[::2], columns[1::2], strict=True))
 
 
 def chain_neighbours(
     layouts: Sequence[Layout | None],
     shapes: Sequence[tuple[int, ...]],
-    sources: Sequence[Callable[[Index], Tensor]],
+    sources: Sequence[Source],
     boundary: str,
     *,
     dtype: torch.dtype,
     device: torch.device,
-) -> list[tuple[Tensor, Tensor]]:
-    """Return the neighbours, in the chain of all elements, of each part that is held here.
-
-    A part is one run of the chain, or several of equal length: with its tensor cut along an axis
-    inside, one for each index of the axes before it. All processes call this together.
+) -> ChainNeighbours:
+    """Ask for the neighbours of each part that is held here. All processes do this together.
 
     Args:
         layouts: How each tensor is cut.
@@ -34,30 +54,9 @@ def chain_neighbours(
         boundary: Ends of the chain.
         dtype: A type that holds the values of all tensors.
         device: Where the values are wanted.
-
-    Returns:
-        For each tensor what is left and what is right of its runs, two tensors of shape
-        (number of runs, 1); no runs where nothing of it is held here.
     """
     exchange, counts = _plan(tuple(layouts), tuple(shapes), boundary)
-    values = exchange.start(sources, dtype, device).wait()
-    neighbours = []
-    start = 0
-    for count in counts:
-        left, right = values[start : start + 2 * count].view(2, count, 1)
-        neighbours.append((left, right))
-        start += 2 * count
-    return neighbours
-
-
-def num_runs(layout: Layout | None, size: int) -> int:
-    """Return how many runs of the chain the part of a tensor that is held here makes."""
-    if layout is None:
-        return int(size > 0)
-    _, sizes = layout.box()
-    if 0 in sizes:
-        return 0
-    return int(np.prod(sizes[: layout.cut_axes[-1]], dtype=np.int64))
+    return ChainNeighbours(exchange.start(sources, dtype, device).wait(), counts)
 
 
 @lru_cache(maxsize=16)
@@ -87,7 +86,7 @@ def run_starts(layout: Layout | None, shape: tuple[int, ...]) -> tuple[np.ndarra
     if layout is None:
         size = int(np.prod(shape, dtype=np.int64))
         return np.zeros(int(size > 0), dtype=np.int64), size
-    first, sizes = layout.box()
+    first, sizes = layout.box
     if 0 in sizes:
         return np.zeros(0, dtype=np.int64), 0
     axis = layout.cut_axes[-1]

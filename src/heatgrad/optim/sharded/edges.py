@@ -196,7 +196,7 @@ def _plan(
 
 def _boxes(layout: Layout, axes: Sequence[int], boundary: Boundary) -> list[list[tuple[int, int]]]:
     """Return the boxes of cells to be mended: first cell and last, in the whole tensor."""
-    first, sizes = layout.box()
+    first, sizes = layout.box
     if 0 in sizes:
         return []
     whole = [(low, low + n) for low, n in zip(first, sizes, strict=True)]
@@ -237,7 +237,7 @@ def _window(
         near = reach - 1 if reach else 0
         inner.append(slice(max(0, before - near), len(index) - max(0, after - near)))
     shape = tuple(len(index) for index in indices)
-    first, _ = layout.box()
+    first, _ = layout.box
     target = tuple(
         slice(low - here, high - here) for (low, high), here in zip(box, first, strict=True)
     )

@@ -60,8 +60,8 @@ class Exchange:
         import torch.distributed as dist
 
         self._rank = dist.get_rank()
+        self._device = torch.device("cpu")
         self._num_wanted = len(which)
-        self._num_tensors = len(layouts)
         holders = np.where(which < 0, -1, self._rank)
         places = where.copy()
         for k, layout in enumerate(layouts):
@@ -96,6 +96,7 @@ class Exchange:
         """
         import torch.distributed as dist
 
+        self._move_to(device)
         values = torch.zeros(self._num_wanted, dtype=dtype, device=device)
         pending = Pending(values)
         operations = []
@@ -103,18 +104,29 @@ class Exchange:
             parts = [sources[k](index).to(device=device, dtype=dtype) for k, index in asked]
             message = torch.cat(parts)
             if rank == self._rank:
-                values[self._arrivals[rank].to(device)] = message
+                values[self._arrivals[rank]] = message
             else:
                 operations.append(dist.P2POp(dist.isend, message.view(torch.uint8), rank))
                 pending.num_bytes += message.numel() * message.element_size()
         for rank, places in self._arrivals.items():
             if rank != self._rank:
                 message = torch.empty(len(places), dtype=dtype, device=device)
-                pending._arrivals.append((places.to(device), message))
+                pending._arrivals.append((places, message))
                 operations.append(dist.P2POp(dist.irecv, message.view(torch.uint8), rank))
         if operations:
             pending._works = dist.batch_isend_irecv(operations)
         return pending
+
+    def _move_to(self, device: torch.device) -> None:
+        """Have the indices on the device, once."""
+        if self._device == device:
+            return
+        self._device = device
+        self._arrivals = {rank: places.to(device) for rank, places in self._arrivals.items()}
+        self._asked = {
+            rank: [(k, i if isinstance(i, slice) else i.to(device)) for k, i in asked]
+            for rank, asked in self._asked.items()
+        }
 
 
 def _runs(places: np.ndarray) -> list[tuple[int, int]]:

@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 __all__ = [
     "Layout",
+    "are_sharded",
     "as_sharded",
     "gradient_held_here",
     "held_here",
@@ -40,13 +42,14 @@ class Layout:
     coordinate: tuple[int, ...]
     mesh: Any = None
 
-    @property
+    @cached_property
     def cut_axes(self) -> tuple[int, ...]:
         """The tensor axes that are cut, in order."""
         return tuple(sorted({axis for _, axis in self.cuts}))
 
+    @cached_property
     def box(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return first index and size, along each axis, of what this process holds."""
+        """First index and size, along each axis, of what this process holds."""
         first, sizes = [0] * len(self.shape), list(self.shape)
         for mesh_axis, axis in self.cuts:
             part = max(1, -(-sizes[axis] // self.mesh_shape[mesh_axis]))
@@ -54,6 +57,12 @@ class Layout:
             first[axis] += start
             sizes[axis] = min(part, sizes[axis] - start)
         return tuple(first), tuple(sizes)
+
+    @cached_property
+    def num_runs(self) -> int:
+        """How many runs of the flattened whole tensor it holds."""
+        _, sizes = self.box
+        return 0 if 0 in sizes else prod(sizes[: self.cut_axes[-1]])
 
     def locate(self, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return who holds elements of the tensor, and where.
@@ -87,6 +96,11 @@ def is_sharded(tensor: Tensor) -> bool:
     return module is not None and isinstance(tensor, module.DTensor)
 
 
+def are_sharded(tensors: Sequence[Tensor]) -> bool:
+    """Whether any of the tensors is a `DTensor`; quick where the program has none."""
+    return "torch.distributed.tensor" in sys.modules and any(map(is_sharded, tensors))
+
+
 def held_here(tensor: Tensor) -> Tensor:
     """Return the part of a tensor that this process holds, sharing its memory."""
     if not is_sharded(tensor):
@@ -106,8 +120,8 @@ def gradient_held_here(param: Tensor) -> Tensor:
 
 def tell_written(params: Sequence[Tensor]) -> None:
     """Tell autograd that parameters were written to, where only their parts have been."""
-    wholes = [param for param in params if is_sharded(param)]
-    if wholes:
+    if are_sharded(params):
+        wholes = [param for param in params if is_sharded(param)]
         torch.autograd.graph.increment_version(wholes)
 
 
@@ -138,10 +152,10 @@ def layout_of(tensor: Tensor) -> Layout | None:
         return None
     layout = _layout(tensor.shape, tensor.device_mesh, tensor.placements)  # type: ignore[attr-defined]
     sizes = tuple(held_here(tensor).shape)
-    if layout is not None and layout.box()[1] != sizes:
+    if layout is not None and layout.box[1] != sizes:
         raise RuntimeError(
             f"a tensor of shape {tuple(tensor.shape)} with placements {tensor.placements} holds "  # type: ignore[attr-defined]
-            f"{sizes} here, not the {layout.box()[1]} of torch.chunk; diffusion needs Shard or "
+            f"{sizes} here, not the {layout.box[1]} of torch.chunk; diffusion needs Shard or "
             "Replicate"
         )
     return layout

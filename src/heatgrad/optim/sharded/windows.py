@@ -93,7 +93,7 @@ def _plan(
     windows: list[_Window | None] = []
     which, where = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for k, line in enumerate(lines):
-        if line.layout is None or not line.is_cut or 0 in line.layout.box()[1]:
+        if line.layout is None or not line.is_cut or 0 in line.layout.box[1]:
             windows.append(None)
             continue
         window, places = _window(line.layout, line.axis, width, boundary)
@@ -115,7 +115,7 @@ def _window(
         num_cells, rows = int(np.prod(layout.shape, dtype=np.int64)), starts[:, None, None]
         low, step, can_be_whole = starts[:, None], 1, len(starts) == 1
     else:
-        first, sizes = layout.box()
+        first, sizes = layout.box
         length, num_cells = sizes[axis], layout.shape[axis]
         others = [np.arange(a, a + n) for a, n in zip(first, sizes, strict=True)]
         others[axis] = np.zeros(1, dtype=np.int64)
