@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from heatgrad.optim import DiffusionNesterov, DiffusionSGD, fused, fused_cuda
+from heatgrad.optim.drop_in import ActiveGroup
+from heatgrad.optim.sharded import ChainNeighbours
 
 pytest.importorskip("triton")
 
@@ -132,6 +134,40 @@ def test_chain_of_groups_of_their_own(compare):
         return DiffusionSGD(groups, lr=0.1, momentum=0.9, diffusion=0.25, fused=is_fused)
 
     compare(build, CHAIN)
+
+
+def test_chain_of_parts(draw, device, boundary):
+    """Two halves that are told what lies beside them are stepped as the whole chain is."""
+    sizes, cut = (20, 37, 5), 2
+    ends = []
+    for is_cut in (False, True):
+        params = [torch.nn.Parameter(value.to(device)) for value in draw([(n,) for n in sizes])]
+        for param, grad in zip(params, draw([(n,) for n in sizes], seed=1), strict=True):
+            param.grad = grad.to(device)
+        options = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "diffusion": 0.2}
+        options |= {"dampening": 0.0, "nesterov": False, "maximize": False, "max_norm": None}
+        group = ActiveGroup(options | {"params": params, "boundary": boundary, "fused": True})
+        buffers = [torch.zeros_like(param) for param in params]
+        if is_cut:
+            d = torch.cat([p.grad + 0.1 * p.detach() for p in params])
+            d = torch.cat(
+                [{"neumann": d[:1], "periodic": d[-1:], "dirichlet": 0 * d[:1]}[boundary], d]
+            )
+            d = torch.cat(
+                [d, {"neumann": d[-1:], "periodic": d[1:2], "dirichlet": 0 * d[:1]}[boundary]]
+            )
+            starts = [0, 20, 57]
+            beside = torch.stack([d[[s, s + n + 1]] for s, n in zip(starts, sizes, strict=True)])
+            both = (slice(0, cut), slice(cut, None))
+            for part in both:
+                mine = ActiveGroup(group.options | {"params": params[part]})
+                told = ChainNeighbours(beside[part].reshape(-1), [1] * len(mine.params))
+                fused_cuda.step_chain([mine], [(buffers[part], [])], told)
+        else:
+            fused_cuda.step_chain([group], [(buffers, [])])
+        ends.append(params)
+    for ours, theirs in zip(*ends, strict=True):
+        torch.testing.assert_close(ours, theirs, **CLOSE[torch.float64])
 
 
 def test_chain_of_nothing(compare):

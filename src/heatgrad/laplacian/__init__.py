@@ -6,7 +6,12 @@ under it are public too. The equations (L.n) are on the theory page "The Laplaci
 """
 
 from heatgrad.laplacian.boundary import BOUNDARIES, Boundary, check_boundary, resolve_dims
-from heatgrad.laplacian.bounds import max_explicit_diffusion, num_active_dims, spectral_radius
+from heatgrad.laplacian.bounds import (
+    max_explicit_diffusion,
+    num_active_dims,
+    smoothing_reach,
+    spectral_radius,
+)
 from heatgrad.laplacian.eigenbasis import from_eigenbasis, to_eigenbasis
 from heatgrad.laplacian.eigenvalues import axis_eigenvalues
 from heatgrad.laplacian.operator import Laplacian
@@ -29,6 +34,7 @@ __all__ = [
     "max_explicit_diffusion",
     "num_active_dims",
     "resolve_dims",
+    "smoothing_reach",
     "solve_shifted",
     "spectral_radius",
     "to_eigenbasis",

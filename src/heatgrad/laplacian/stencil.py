@@ -78,6 +78,8 @@ def apply_stencil_foreach(
             for total, x, axes in zip(totals, values, dims, strict=True)
             if len(axes) > turn and x.numel() > 0
         ]
+        if not moved:
+            continue
         if boundary == "periodic":
             _accumulate_wrapped(moved)
         else:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import _use_grad_for_differentiable
 
-from heatgrad.optim import updates
+from heatgrad.optim import sharded, updates
 from heatgrad.optim.drop_in import ActiveGroup, DropInOptimizer, uses_foreach
 
 __all__ = ["TransformedSGD", "put"]
@@ -74,32 +74,30 @@ class TransformedSGD(DropInOptimizer):
     def _active_groups(self) -> list[ActiveGroup]:
         # Groups may be edited between steps, or loaded: what decides the step is looked at again.
         self._check_step()
-        groups = [ActiveGroup(options) for options in self.param_groups]
-        for group in groups:
-            options = group.options
-            if options["fused"] and any([p.is_complex() for p in group.params]):
-                raise RuntimeError("fused=True does not support complex parameters")
-        return groups
+        return [ActiveGroup(options) for options in self.param_groups]
 
     def _decay(self, groups: Sequence[ActiveGroup]) -> None:
         for group in groups:
             options = group.options
             group.grads = updates.decay(
-                group.params, group.grads, options["weight_decay"], options["maximize"]
+                group.values, group.grads, options["weight_decay"], options["maximize"]
             )
 
     def _clip(self, groups: Sequence[ActiveGroup]) -> None:
         max_norm = groups[0].options.get("max_norm")
         grads = [grad for group in groups for grad in group.grads]
+        layouts = [layout for group in groups for layout in group.layouts]
         if max_norm is not None and grads:
-            put(groups, updates.clip_by_global_norm(grads, max_norm))
+            put(groups, updates.clip(grads, sharded.global_norm(grads, layouts), max_norm))
 
     def _update(self, group: ActiveGroup) -> None:
-        options, params = group.options, group.params
+        options, params = group.options, group.values
         if not params:
             return
         has_momentum = options["momentum"] != 0
-        buffers = [self.state[p].get("momentum_buffer") if has_momentum else None for p in params]
+        buffers: list[Tensor | None] = [None] * len(params)
+        if has_momentum:
+            buffers = self._buffers(group)
         heavy_ball = {
             "lr": options["lr"],
             "momentum": options["momentum"],
@@ -113,9 +111,8 @@ class TransformedSGD(DropInOptimizer):
             updates.heavy_ball(
                 params, group.grads, buffers, **heavy_ball, differentiable=differentiable
             )
-        if has_momentum:
-            for param, buffer in zip(params, buffers, strict=True):
-                self.state[param]["momentum_buffer"] = buffer
+        self._keep_buffers(group, buffers)
+        sharded.tell_written(group.params)
 
 
 def put(groups: Sequence[ActiveGroup], grads: Sequence[Tensor]) -> None:

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from heatgrad.core.random import stream_generator
-from heatgrad.core.vectors import norm
-from heatgrad.optim import checks
+from heatgrad.optim import checks, sharded
 from heatgrad.optim.base import put
 from heatgrad.optim.diffused import DiffusedSGD, diffuse
 from heatgrad.optim.drop_in import ActiveGroup
@@ -47,8 +46,10 @@ class NormMatchedSGD(DiffusedSGD):
         if not any(group.options["diffusion"] for group in groups):
             return
         plain = [grad for group in groups for grad in group.grads]
-        length = norm(plain)
-        factor = norm(diffuse(groups)) / torch.where(length > 0, length, torch.ones_like(length))
+        layouts = [layout for group in groups for layout in group.layouts]
+        length = sharded.global_norm(plain, layouts)
+        diffused = sharded.global_norm(diffuse(groups), layouts)
+        factor = diffused / torch.where(length > 0, length, torch.ones_like(length))
         put(groups, rescale(plain, factor))
 
 
@@ -122,6 +123,11 @@ class PlaceboDiffusionSGD(DiffusedSGD):
         grads = [grad for group in groups for grad in group.grads]
         if not grads:
             return
+        if any(layout is not None for group in groups for layout in group.layouts):
+            raise RuntimeError(
+                "PlaceboDiffusionSGD permutes all elements and takes no sharded parameters; run "
+                "the control on one device, or compare with NormMatchedSGD"
+            )
         common = _common_dtype(grads)
         device = grads[0].device
         flat = torch.cat([grad.reshape(-1).to(device, common) for grad in grads])

@@ -1,18 +1,21 @@
 """What `DiffusionSGD` and its controls share: their options, and the diffusion of all groups."""
 
 from collections.abc import Sequence
+from functools import reduce
+from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from heatgrad.laplacian import max_explicit_diffusion, spectral_radius
-from heatgrad.optim import checks, operators
+from heatgrad.optim import checks, operators, sharded
 from heatgrad.optim.base import TransformedSGD
 from heatgrad.optim.drop_in import ActiveGroup, uses_foreach
 from heatgrad.optim.stability import StabilityReport, StabilityRow
 
-__all__ = ["DiffusedSGD", "diffuse"]
+__all__ = ["DiffusedSGD", "chain_ends", "diffuse"]
 
 
 class DiffusedSGD(TransformedSGD):
@@ -103,11 +106,14 @@ def diffuse(groups: Sequence[ActiveGroup]) -> list[Tensor]:
     grads = [grad for group in chain for grad in group.grads]
     diffusion = [group.options["diffusion"] for group in chain for _ in group.grads]
     if any(diffusion):
-        params = [param for group in chain for param in group.params]
-        foreach = all(uses_foreach(group.options, params) for group in chain)
+        values = [value for group in chain for value in group.values]
+        foreach = all(uses_foreach(group.options, values) for group in chain)
         stencil = operators.diffuse_chain_foreach if foreach else operators.diffuse_chain
-        grads = stencil(grads, diffusion, chain[0].options["boundary"])
+        neighbours = chain_ends(chain, decayed=True)
+        pairs = None if neighbours is None else neighbours.pairs()
+        grads = stencil(grads, diffusion, chain[0].options["boundary"], pairs)
     chained = iter(grads)
+    means = iter(_means([group for group in groups if group.options["mode"] != "global"]))
     diffused = []
     for group in groups:
         options = group.options
@@ -116,9 +122,55 @@ def diffuse(groups: Sequence[ActiveGroup]) -> list[Tensor]:
                 diffused.append(next(chained))
             else:
                 diffused.append(
-                    operators.diffuse_layer(grad, options["diffusion"], options["mode"])
+                    operators.diffuse_layer(
+                        grad, options["diffusion"], options["mode"], next(means)
+                    )
                 )
     return diffused
+
+
+def chain_ends(chain: Sequence[ActiveGroup], *, decayed: bool) -> sharded.ChainNeighbours | None:
+    """Return what lies next to each decayed gradient where some are parts of longer ones.
+
+    Args:
+        chain: The groups of the chain.
+        decayed: Whether their gradients are decayed already.
+    """
+    layouts = [layout for group in chain for layout in group.layouts]
+    if not any(layouts):
+        return None
+    grads = [grad for group in chain for grad in group.grads]
+    return sharded.chain_neighbours(
+        layouts,
+        [tuple(param.shape) for group in chain for param in group.params],
+        [source for group in chain for source in group.sources(decayed=decayed)],
+        chain[0].options["boundary"],
+        dtype=reduce(torch.promote_types, (grad.dtype for grad in grads)),
+        device=grads[0].device,
+    )
+
+
+def _means(groups: Sequence[ActiveGroup]) -> list[Tensor | None]:
+    """Return, for each gradient, the mean over the whole one where only a part is held here."""
+    layouts = [layout for group in groups for layout in group.layouts]
+    means: list[Tensor | None] = [None] * len(layouts)
+    modes = [group.options["mode"] for group in groups for _ in group.params]
+    shapes = [param.shape for group in groups for param in group.params]
+    cut = [
+        i
+        for i, layout in enumerate(layouts)
+        if layout is not None and operators.has_deviation(shapes[i], modes[i])
+    ]
+    grads = [grad for group in groups for grad in group.grads]
+    dims = [operators.averaged_dims(len(shapes[i]), modes[i]) for i in cut]
+    sums = [
+        grads[i].sum(axes, keepdim=True, dtype=torch.promote_types(grads[i].dtype, torch.float32))
+        for i, axes in zip(cut, dims, strict=True)
+    ]
+    totals = sharded.sums_over_shards(sums, [layouts[i] for i in cut], dims)
+    for i, total, axes in zip(cut, totals, dims, strict=True):
+        means[i] = total / prod(shapes[i][axis] for axis in axes)
+    return means
 
 
 def _mean_gains(mode: str, strength: float) -> tuple[tuple[float, float], float]:

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
 from heatgrad.laplacian import Boundary, spectral_radius
-from heatgrad.optim import checks, fused, updates, velocity
+from heatgrad.optim import checks, fused, sharded, updates, velocity
 from heatgrad.optim.accelerated_pde import max_stable_diffusion, refine
-from heatgrad.optim.axes import active_dims, active_dims_of_all
+from heatgrad.optim.axes import active_dims
 from heatgrad.optim.drop_in import ActiveGroup, DropInOptimizer, uses_foreach
 from heatgrad.optim.stability import StabilityReport, StabilityRow
 
@@ -133,7 +133,15 @@ class DiffusionNesterov(DropInOptimizer):
                 loss = closure()
         for options in self.param_groups:
             checks.check_velocity(options)
-            self._update(ActiveGroup(options))
+        groups = [_VelocityGroup(options) for options in self.param_groups]
+        edges = self._edges(groups)
+        start = 0
+        for group in groups:
+            self._update(group)
+            if edges is not None:
+                edges.mend(group.values, group.velocities, start, **group.how)
+            sharded.tell_written(group.params)
+            start += len(group.params)
         return loss
 
     def stability(self) -> StabilityReport:
@@ -165,64 +173,93 @@ class DiffusionNesterov(DropInOptimizer):
                 )
         return StabilityReport("beta", tuple(rows))
 
-    def _update(self, group: ActiveGroup) -> None:
-        options, params = group.options, group.params
+    def _update(self, group: "_VelocityGroup") -> None:
+        options, params, how = group.options, group.values, group.how
         if not params:
             return
-        if options["fused"] and any(p.is_complex() for p in params):
-            raise RuntimeError("fused=True does not support complex parameters")
-        shapes = tuple([p.shape for p in params])
-        axes = active_dims_of_all(shapes, options["dims"], options["boundary"])
-        lr, momentum, per_axis = coefficients(options)
-        is_still = velocity.is_zero(per_axis) or not any(axes)
-        has_velocity = not (velocity.is_zero(momentum) and is_still)
-        if has_velocity and self._step_fused(group, axes, (lr, momentum, per_axis)):
+        if (
+            group.has_velocity
+            and fused.wants_fused([group])
+            and fused.is_safe([group], self._buffers(group))
+            and fused.can_diffuse_velocity(params, group.dims)
+        ):
+            velocities, _ = self._filled_buffers(group)
+            group.velocities = [*velocities]
+            fused.step_velocity(
+                params,
+                group.grads,
+                velocities,
+                lr=how["lr"],
+                momentum=how["momentum"],
+                per_axis=group.per_axis,
+                dims=group.dims,
+                boundary=how["boundary"],
+                weight_decay=options["weight_decay"],
+                maximize=options["maximize"],
+            )
             return
         grads = updates.decay(params, group.grads, options["weight_decay"], options["maximize"])
-        buffers = [self.state[p].get("momentum_buffer") if has_velocity else None for p in params]
-        how = {
-            "lr": lr,
-            "momentum": momentum,
-            "beta": [per_axis / len(dims) if dims else 0.0 for dims in axes],
-            "dims": axes,
-            "boundary": options["boundary"],
-        }
+        buffers = group.velocities
+        if group.has_velocity:
+            buffers[:] = self._buffers(group)
         if uses_foreach(options, params):
-            velocity.diffused_nesterov_foreach(params, grads, buffers, **how)
+            velocity.diffused_nesterov_foreach(params, grads, buffers, dims=group.dims, **how)
         else:
             differentiable = options["differentiable"]
-            velocity.diffused_nesterov(params, grads, buffers, **how, differentiable=differentiable)
-        for param, buffer in zip(params, buffers, strict=True):
-            if buffer is not None:
-                self.state[param]["momentum_buffer"] = buffer
+            velocity.diffused_nesterov(
+                params, grads, buffers, dims=group.dims, **how, differentiable=differentiable
+            )
+        if group.has_velocity:
+            self._keep_buffers(group, buffers)
 
-    def _step_fused(
-        self, group: ActiveGroup, axes: Sequence[tuple[int, ...]], numbers: tuple[Any, Any, Any]
-    ) -> bool:
-        """Step a group in a fused kernel and return True, or return False."""
-        options, params = group.options, group.params
-        if not (fused.wants_fused([group]) and fused.can_diffuse_velocity(params, axes)):
-            return False
-        buffers = [self.state[param].get("momentum_buffer") for param in params]
-        if not fused.is_safe([group], buffers):
-            return False
-        for i, buffer in enumerate(buffers):
-            if buffer is None:
-                buffers[i] = self.state[params[i]]["momentum_buffer"] = torch.zeros_like(params[i])
-        lr, momentum, per_axis = numbers
-        fused.step_velocity(
-            params,
-            group.grads,
-            buffers,
-            lr=lr,
-            momentum=momentum,
-            per_axis=per_axis,
-            dims=axes,
-            boundary=options["boundary"],
-            weight_decay=options["weight_decay"],
-            maximize=options["maximize"],
+    def _edges(self, groups: Sequence["_VelocityGroup"]) -> sharded.VelocityEdges | None:
+        """Begin what is done next to the cuts of sharded tensors; None where nothing is cut."""
+        layouts = [layout for group in groups for layout in group.layouts]
+        if not any(layouts):
+            return None
+        edges = sharded.VelocityEdges(
+            layouts,
+            [
+                () if velocity.is_zero(beta) else axes
+                for group in groups
+                for axes, beta in zip(group.dims, group.how["beta"], strict=True)
+            ],
+            [group.options["boundary"] for group in groups for _ in group.params],
         )
-        return True
+        edges.begin(
+            [value for group in groups for value in group.values],
+            [source for group in groups for source in group.sources(decayed=False)],
+            [velocity for group in groups for velocity in self._buffers(group)],
+        )
+        return edges
+
+
+class _VelocityGroup(ActiveGroup):
+    """An active group with what moves its velocity.
+
+    Attributes:
+        dims: Diffused axes of each parameter that move anything.
+        how: η, γ and the β of each parameter, refined above the bound, and the boundary.
+        per_axis: N β, shared by the N axes of a parameter.
+        has_velocity: Whether anything of the velocity outlives the step.
+        velocities: The parts held here, filled in by the step.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__(options)
+        dims, boundary = options["dims"], options["boundary"]
+        self.dims = [active_dims(param.shape, dims, boundary) for param in self.params]
+        lr, momentum, self.per_axis = coefficients(options)
+        shares = {n: self.per_axis / n for n in {len(axes) for axes in self.dims} if n > 0}
+        beta = [shares.get(len(axes), 0.0) for axes in self.dims]
+        self.has_velocity = not (velocity.is_zero(momentum) and all(map(velocity.is_zero, beta)))
+        self.velocities: list[Tensor | None] = [None] * len(self.params)
+        self.how: dict[str, Any] = {
+            "lr": lr,
+            "momentum": momentum,
+            "beta": beta,
+            "boundary": boundary,
+        }
 
 
 def coefficients(options: dict[str, Any]) -> tuple[Any, Any, Any]:

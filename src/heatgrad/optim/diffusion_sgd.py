@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from heatgrad.optim import fused
+from heatgrad.optim import fused, sharded
 from heatgrad.optim.base import put
-from heatgrad.optim.diffused import DiffusedSGD, diffuse
+from heatgrad.optim.diffused import DiffusedSGD, chain_ends, diffuse
 from heatgrad.optim.drop_in import ActiveGroup
+from heatgrad.optim.fused_inputs import has_momentum
 
 __all__ = ["DiffusionSGD"]
 
@@ -77,8 +78,24 @@ class DiffusionSGD(DiffusedSGD):
         active = [group for group in groups if group.params]
         if any(group.options["mode"] != "global" for group in active):
             return False
-        buffers = fused.kept_buffers(active, self.state)
-        if not fused.is_safe(active, buffers):
+        moving = [group for group in active if has_momentum(group.options)]
+        if not fused.is_safe(active, [b for group in moving for b in self._buffers(group)]):
             return False
-        fused.step_chain(active, buffers, self.state)
+        layouts = [layout for group in active for layout in group.layouts]
+        if any(layout is not None and layout.num_runs > 1 for layout in layouts):
+            return False  # each run has neighbours of its own
+        if (
+            any(layouts)
+            and active[0].options["max_norm"] is not None
+            and active[0].values[0].is_cuda
+        ):
+            return False  # on a GPU the kernels do not add up squares of other processes
+        neighbours = chain_ends(active, decayed=False)
+        buffers = [
+            self._filled_buffers(group) if group in moving else (group.values, [])
+            for group in active
+        ]
+        fused.step_chain(active, buffers, neighbours)
+        for group in active:
+            sharded.tell_written(group.params)
         return True

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
+from heatgrad.optim import sharded, updates
+
 __all__ = ["ActiveGroup", "DropInOptimizer", "uses_foreach"]
 
 
@@ -17,20 +19,48 @@ class ActiveGroup:
     Attributes:
         options: The parameter group's dict.
         params: Its parameters that have a gradient.
-        grads: Their gradients: first as the caller left them, then decayed, diffused, clipped.
+        values: What this process holds of them: the parameters themselves, or parts of a DTensor.
+        layouts: How each is cut over processes; None where all of it is here.
+        grads: Their gradients (of a DTensor the part that is held here): first as the caller left
+            them, then decayed, diffused, clipped.
     """
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
-        pairs = [(p, grad) for p in options["params"] if (grad := p.grad) is not None]
-        self.params: list[Tensor] = [param for param, _ in pairs]
-        self.grads: list[Tensor] = [grad for _, grad in pairs]
-        for param, grad in pairs:
-            if grad.layout is not torch.strided:
+        self.params: list[Tensor] = [p for p in options["params"] if p.grad is not None]
+        for param in self.params:
+            if param.grad.layout != torch.strided:  # type: ignore[union-attr]
                 raise RuntimeError(
-                    f"diffusion needs dense gradients, got layout {grad.layout} for a "
+                    f"diffusion needs dense gradients, got layout {param.grad.layout} for a "  # type: ignore[union-attr]
                     f"parameter of shape {tuple(param.shape)}; use torch.optim.SGD for it"
                 )
+        if options["fused"] and any(p.is_complex() for p in self.params):
+            raise RuntimeError("fused=True does not support complex parameters")
+        self.values = self.params
+        self.grads: list[Tensor] = [param.grad for param in self.params]  # type: ignore[misc]
+        self.layouts: list[sharded.Layout | None] = [None] * len(self.params)
+        if sharded.are_sharded(self.params):
+            if options["differentiable"]:
+                raise RuntimeError(
+                    "differentiable=True does not support DTensor parameters; use plain tensors"
+                )
+            self.values = [sharded.held_here(param) for param in self.params]
+            self.grads = [sharded.gradient_held_here(param) for param in self.params]
+            self.layouts = [sharded.layout_of(param) for param in self.params]
+
+    def sources(self, *, decayed: bool) -> list[sharded.Source]:
+        """Return, for each gradient, what gives its decayed elements at an index."""
+        decay, maximize = self.options["weight_decay"], self.options["maximize"]
+        is_plain = decayed or not (maximize or isinstance(decay, Tensor) or decay != 0)
+
+        def source(grad: Tensor, value: Tensor) -> sharded.Source:
+            line = grad.reshape(-1)
+            if is_plain:
+                return line.__getitem__
+            values = value.reshape(-1)
+            return lambda index: updates.decay([values[index]], [line[index]], decay, maximize)[0]
+
+        return [source(g, value) for g, value in zip(self.grads, self.values, strict=True)]
 
 
 class DropInOptimizer(Optimizer, ABC):
@@ -51,6 +81,33 @@ class DropInOptimizer(Optimizer, ABC):
             known = previous[index] if index < len(previous) else self.defaults
             for name in self.defaults:
                 group.setdefault(name, known[name])
+
+    def _buffers(self, group: ActiveGroup) -> list[Tensor | None]:
+        """Return what this process holds of the momentum buffers, None where there is none yet."""
+        kept = [self.state[p].get("momentum_buffer") for p in group.params]
+        if not any(group.layouts):
+            return kept
+        return [None if buffer is None else sharded.held_here(buffer) for buffer in kept]
+
+    def _filled_buffers(self, group: ActiveGroup) -> tuple[list[Tensor], list[int]]:
+        """Return the momentum buffers, new ones of zeros where there is none, and their places."""
+        kept = self._buffers(group)
+        new = [i for i, buffer in enumerate(kept) if buffer is None]
+        buffers = [
+            torch.zeros_like(value) if buffer is None else buffer
+            for buffer, value in zip(kept, group.values, strict=True)
+        ]
+        if new:
+            self._keep_buffers(group, buffers)
+        return buffers, new
+
+    def _keep_buffers(self, group: ActiveGroup, buffers: Sequence[Tensor | None]) -> None:
+        """Put new or replaced momentum buffers into the state; a DTensor's are cut as it is."""
+        for param, buffer in zip(group.params, buffers, strict=True):
+            if buffer is None:
+                continue
+            if not sharded.is_sharded(param) or "momentum_buffer" not in self.state[param]:
+                self.state[param]["momentum_buffer"] = sharded.as_sharded(buffer, param)
 
 
 def uses_foreach(options: dict[str, Any], params: Sequence[Tensor]) -> bool:

@@ -5,24 +5,17 @@ from functools import cache, lru_cache
 from importlib.util import find_spec
 from itertools import pairwise
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from heatgrad.optim import fused_cuda
+from heatgrad.optim import fused_cuda, sharded
 from heatgrad.optim.drop_in import ActiveGroup
-from heatgrad.optim.fused_inputs import chain_inputs, is_on_device, kept_buffers
+from heatgrad.optim.fused_inputs import Velocities, chain_numbers, has_momentum, is_on_device
 
-__all__ = [
-    "can_diffuse_velocity",
-    "is_safe",
-    "kept_buffers",
-    "step_chain",
-    "step_velocity",
-    "wants_fused",
-]
+__all__ = ["can_diffuse_velocity", "is_safe", "step_chain", "step_velocity", "wants_fused"]
 
 _PLAIN_CLASSES = frozenset({Tensor, torch.nn.Parameter})  # a subclass may keep its memory elsewhere
 _TYPES = {torch.float32: np.float32, torch.float64: np.float64}
@@ -46,8 +39,11 @@ def wants_fused(groups: Sequence[ActiveGroup]) -> bool:
 
 def is_safe(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> bool:
     """Whether memory is as a kernel needs it: on one device, of one type, dense, in order."""
-    first = groups[0].params[0]
-    dtype, device = first.dtype, first.device
+    tensors = [buffer for buffer in buffers if buffer is not None]
+    for group in groups:
+        tensors += group.values
+        tensors += group.grads
+    dtype, device = tensors[-1].dtype, tensors[-1].device
     if device.type == "cuda":
         is_known = fused_cuda.is_available(device, dtype)
     else:
@@ -61,15 +57,11 @@ def is_safe(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> 
                 value.requires_grad or (is_on_device(value) and value.device != device)
             ):
                 return False
-    tensors = [buffer for buffer in buffers if buffer is not None]
-    for group in groups:
-        tensors += group.params
-        tensors += group.grads
     return (
         _PLAIN_CLASSES.issuperset(map(type, tensors))
         and {tensor.dtype for tensor in tensors} == {dtype}
-        and {tensor.get_device() for tensor in tensors} == {first.get_device()}
-        and all([tensor.is_contiguous() for tensor in tensors])
+        and {tensor.get_device() for tensor in tensors} == {tensors[-1].get_device()}
+        and all(tensor.is_contiguous() for tensor in tensors)
     )
 
 
@@ -79,7 +71,9 @@ def _has_numba() -> bool:
 
 
 def step_chain(
-    groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None], state: dict[Tensor, Any]
+    groups: Sequence[ActiveGroup],
+    buffers: Sequence[Velocities],
+    neighbours: sharded.ChainNeighbours | None = None,
 ) -> None:
     """Step all tensors of one chain: decay, diffuse, clip, heavy ball.
 
@@ -87,44 +81,58 @@ def step_chain(
 
     Args:
         groups: Groups in mode `"global"`, for which `is_safe` holds.
-        buffers: What `kept_buffers` has found.
-        state: The optimizer's state; momentum buffers are made in it.
+        buffers: For each group the momentum buffers, and which are new.
+        neighbours: Where some tensors are parts of longer ones; no part is of several runs.
     """
-    if groups[0].params[0].is_cuda:
-        fused_cuda.step_chain(groups, buffers, state)
+    if groups[0].values[0].is_cuda:
+        fused_cuda.step_chain(groups, buffers, neighbours)
         return
     from heatgrad.optim.kernels import chain_cpu
     from heatgrad.optim.kernels.threads import for_each_run
 
-    params = [param for group in groups for param in group.params]
+    params = [value for group in groups for value in group.values]
     grads = [grad for group in groups for grad in group.grads]
+    velocities = [buffer for of_group, _ in buffers for buffer in of_group]
     dtype = _TYPES[params[0].dtype]
-    filled, numbers = chain_inputs(groups, buffers, state)
-    coefficients = numbers.astype(dtype)
+    coefficients = chain_numbers(groups, buffers).astype(dtype)
     sizes = tuple(param.numel() for param in params)
-    plan = _plan(sizes, groups[0].options["boundary"] == "periodic", chain_cpu.BLOCK)
+    boundary = groups[0].options["boundary"]
+    plan = _plan(sizes, boundary == "periodic", chain_cpu.BLOCK, neighbours is not None)
     table = np.array(
         [
             (p.data_ptr(), g.data_ptr(), v.data_ptr(), n)
-            for p, g, v, n in zip(params, grads, filled, sizes, strict=True)
+            for p, g, v, n in zip(params, grads, velocities, sizes, strict=True)
         ],
         dtype=np.int64,
     )
-    ends = groups[0].options["boundary"] == "dirichlet"
-    like = np.empty(0, dtype)
-    chain = (table, plan.blocks, plan.chain, like, coefficients, ends)
+    if neighbours is not None:
+        pairs = np.zeros((len(params), 2), dtype)
+        pairs[np.array(neighbours.counts) == 1] = neighbours.values.numpy().reshape(-1, 2)
+        beside = pairs.reshape(-1)  # lives as long as its addresses are used
+        table, coefficients = _with_neighbours(table, coefficients, beside)
+    chain = (
+        table,
+        plan.blocks,
+        plan.chain,
+        np.empty(0, dtype),
+        coefficients,
+        boundary == "dirichlet",
+    )
     num_blocks, size = len(plan.blocks), sum(sizes)
     scale = dtype(1)
     max_norm = groups[0].options["max_norm"]
     if max_norm is not None:
-        squares = np.empty(num_blocks)
+        squares = np.zeros(num_blocks)
         for_each_run(
             lambda first, last: chain_cpu.square_norms(*chain, squares, first, last),
             num_blocks,
             size,
         )
         # In the order of the blocks, whoever has summed them.
-        norm = np.sqrt(squares.sum())
+        of_tensor = np.zeros(len(params))
+        np.add.at(of_tensor, plan.blocks[:, 0], squares)
+        layouts = [layout for group in groups for layout in group.layouts]
+        norm = float(sharded.total_of_shards(torch.from_numpy(of_tensor), layouts).sqrt())
         scale = dtype(1) if norm <= max_norm else dtype(max_norm / norm)
     borders = np.empty((num_blocks if coefficients[:, 5].any() else 0, 2), dtype)
     if len(borders):
@@ -134,9 +142,30 @@ def step_chain(
         num_blocks,
         size,
     )
-    torch.autograd.graph.increment_version(params)
-    if numbers[:, 7].any():
-        torch.autograd.graph.increment_version([buffer for buffer, n in zip(filled, sizes, strict=True) if n])
+    written = [
+        *params,
+        *(
+            buffer
+            for group, (of_group, _) in zip(groups, buffers, strict=True)
+            if has_momentum(group.options)
+            for buffer in of_group
+        ),
+    ]
+    torch.autograd.graph.increment_version(written)
+
+
+def _with_neighbours(
+    table: np.ndarray, coefficients: np.ndarray, beside: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tables with a row more for each neighbour: a tensor of one, that is not stepped.
+
+    The neighbours are decayed already.
+    """
+    addresses = beside.ctypes.data + beside.itemsize * np.arange(len(beside))
+    rows = np.stack([addresses, addresses, addresses, np.ones_like(addresses)], axis=1)
+    plain = np.zeros((len(beside), coefficients.shape[1]), coefficients.dtype)
+    plain[:, 6] = 1  # the sign
+    return np.concatenate([table, rows]), np.concatenate([coefficients, plain])
 
 
 def can_diffuse_velocity(params: Sequence[Tensor], dims: Sequence[tuple[int, ...]]) -> bool:
@@ -196,9 +225,9 @@ def step_velocity(
         dtype=np.int64,
     )
     sign = -1.0 if maximize else 1.0
-    rates, strength = (float(lr), float(momentum)), float(per_axis)
+    numbers, strength = (float(lr), float(momentum)), float(per_axis)
     coefficients = np.array(
-        [(*rates, strength / max(1, len(axes)), float(weight_decay), sign) for axes in dims],
+        [(*numbers, strength / max(1, len(axes)), float(weight_decay), sign) for axes in dims],
         dtype=dtype,
     )
     ends = ("neumann", "periodic", "dirichlet").index(boundary)
@@ -293,7 +322,9 @@ class _Plan(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _plan(sizes: tuple[int, ...], is_periodic: bool, block: int) -> _Plan:
+def _plan(
+    sizes: tuple[int, ...], is_periodic: bool, block: int, has_neighbours: bool = False
+) -> _Plan:
     blocks = [
         (k, start, min(start + block, size))
         for k, size in enumerate(sizes)
@@ -301,8 +332,11 @@ def _plan(sizes: tuple[int, ...], is_periodic: bool, block: int) -> _Plan:
     ]
     filled = [k for k, size in enumerate(sizes) if size > 0]
     chain = np.full((len(sizes), 2), -1, dtype=np.int64)
-    for left, right in pairwise(filled):
-        chain[left, 1], chain[right, 0] = right, left
-    if is_periodic and filled:
-        chain[filled[0], 0], chain[filled[-1], 1] = filled[-1], filled[0]
+    if has_neighbours:  # they stand behind all tensors
+        chain = len(sizes) + np.arange(2 * len(sizes)).reshape(-1, 2)
+    else:
+        for left, right in pairwise(filled):
+            chain[left, 1], chain[right, 0] = right, left
+        if is_periodic and filled:
+            chain[filled[0], 0], chain[filled[-1], 1] = filled[-1], filled[0]
     return _Plan(np.array(blocks, dtype=np.int64).reshape(-1, 3), chain)

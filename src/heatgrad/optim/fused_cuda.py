@@ -17,9 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from heatgrad.optim import sharded
 from heatgrad.optim.device_tables import is_capturing, keep_for_replays, upload
 from heatgrad.optim.drop_in import ActiveGroup
-from heatgrad.optim.fused_inputs import chain_inputs, is_on_device, number
+from heatgrad.optim.fused_inputs import (
+    Velocities,
+    chain_numbers,
+    has_momentum,
+    is_on_device,
+    number,
+)
 from heatgrad.optim.velocity_tiles import cut_into_tiles, have_tiles
 
 __all__ = ["can_diffuse_velocity", "is_available", "step_chain", "step_velocity"]
@@ -46,7 +53,9 @@ def is_available(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def step_chain(
-    groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None], state: dict[Tensor, Any]
+    groups: Sequence[ActiveGroup],
+    buffers: Sequence[Velocities],
+    neighbours: sharded.ChainNeighbours | None = None,
 ) -> None:
     """Step all tensors of one chain: decay, diffuse, clip, heavy ball.
 
@@ -54,55 +63,85 @@ def step_chain(
 
     Args:
         groups: Groups in mode `"global"`, of tensors of one type on one device, dense.
-        buffers: What `kept_buffers` has found.
-        state: The optimizer's state; momentum buffers are made in it.
+        buffers: For each group the momentum buffers, and which are new.
+        neighbours: Where some tensors are parts of longer ones; no part is of several runs, and
+            the norm is not bounded.
     """
     from heatgrad.optim.kernels import chain_cuda as kernels
 
-    params = [param for group in groups for param in group.params]
+    params = [value for group in groups for value in group.values]
     grads = [grad for group in groups for grad in group.grads]
-    device, boundary = params[0].device, groups[0].options["boundary"]
-    max_norm = groups[0].options["max_norm"]
-    filled, numbers = chain_inputs(groups, buffers, state)
-    sizes = tuple(map(Tensor.numel, params))
-    plan = _chain_plan(sizes, boundary == "periodic", kernels.BLOCK, device)
-    rows = _rows(params, grads, filled, numbers)
+    velocities = [buffer for of_group, _ in buffers for buffer in of_group]
+    numbers = chain_numbers(groups, buffers)
+    boundary, max_norm = groups[0].options["boundary"], groups[0].options["max_norm"]
+    sizes = tuple([param.numel() for param in params])
+    plan = _chain_plan(sizes, boundary == "periodic", kernels.BLOCK, params[0].device)
+    rows = _rows(params, grads, velocities, numbers)
     rows[:, 3] = sizes
     rows[:, 4:6] = plan.neighbours
+    if neighbours is not None:  # their places among what other processes have sent
+        rows[:, 4] = 2 * (np.cumsum(neighbours.counts) - neighbours.counts)
+        rows[:, 5] = rows[:, 4] + 1
     rows[0, _NUMBERS + 8 :].view(np.float64)[0] = 0.0 if max_norm is None else number(max_norm)
-    table = upload(rows, device)
+    table = upload(rows, params[0].device)
     first = 0
     for group in groups:
         last = first + len(group.params)
         for place, name in enumerate(_CHAIN_DIALS):
-            if name:
+            if name is not None:
                 _put_dial(table[first:last], place, group.options[name])
         first = last
     decays = any(is_on_device(g.options["weight_decay"]) for g in groups) or numbers[:, 5].any()
-    _launch_chain(plan, table, params[0], bool(decays), max_norm is not None, boundary)
-    torch.autograd.graph.increment_version(params)
-    if numbers[:, 7].any():
-        torch.autograd.graph.increment_version([buffer for buffer, n in zip(filled, sizes, strict=True) if n])
+    _launch_chain(
+        plan,
+        table,
+        None if neighbours is None else neighbours.values,
+        params[0].dtype,
+        decays=bool(decays),
+        clips=max_norm is not None,
+        is_dirichlet=boundary == "dirichlet",
+    )
+    moving = [
+        buffer
+        for group, (of_group, _) in zip(groups, buffers, strict=True)
+        if has_momentum(group.options)
+        for buffer in of_group
+    ]
+    torch.autograd.graph.increment_version([*params, *moving])
 
 
 def _launch_chain(
-    plan: "_ChainPlan", table: Tensor, like: Tensor, decays: bool, clips: bool, boundary: str
+    plan: "_ChainPlan",
+    table: Tensor,
+    beside: Tensor | None,
+    dtype: torch.dtype,
+    *,
+    decays: bool,
+    clips: bool,
+    is_dirichlet: bool,
 ) -> None:
     from heatgrad.optim.kernels import chain_cuda as kernels
 
     num_blocks, device = len(plan.blocks), table.device
     if num_blocks == 0:
         return
-    wide = _TYPES[like.dtype]
-    sizes = {**_types(like.dtype), "BLOCK": kernels.BLOCK}
-    ends = {"DIRICHLET": boundary == "dirichlet"}
+    wide = _TYPES[dtype]
+    ends = {"DIRICHLET": is_dirichlet, "HAS_BESIDE": beside is not None}
+    sizes = {**_types(dtype), "BLOCK": kernels.BLOCK}
     borders = scale = None
     with _on(device):
         if decays or clips:
             borders = torch.empty((num_blocks, 2), dtype=wide, device=device)
-            grid = (-(-2 * num_blocks // kernels.LANES),)
-            kernels.gather_borders[grid](
-                plan.blocks, table, borders, num_blocks, **ends, **sizes, LANES=kernels.LANES
+            kernels.gather_borders[(-(-2 * num_blocks // kernels.LANES),)](
+                plan.blocks,
+                table,
+                beside,
+                borders,
+                num_blocks,
+                **ends,
+                **sizes,
+                LANES=kernels.LANES,
+                enable_fp_fusion=True,
             )
         if clips:
             squares = torch.empty(num_blocks, dtype=torch.float64, device=device)
@@ -110,10 +149,13 @@ def _launch_chain(
             kernels.square_norms[(num_blocks,)](
                 plan.blocks, table, borders, squares, DECAYS=decays, **sizes, **_OPTIONS
             )
-            kernels.norm_scale[(1,)](squares, table, scale, num_blocks, LANES=kernels.LANES)
+            kernels.norm_scale[(1,)](
+                squares, table, scale, num_blocks, LANES=kernels.LANES, enable_fp_fusion=True
+            )
         kernels.step_blocks[(num_blocks,)](
             plan.blocks,
             table,
+            beside,
             borders,
             scale,
             DECAYS=decays,

@@ -4,36 +4,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from heatgrad.optim.drop_in import ActiveGroup
 
-__all__ = ["chain_inputs", "is_on_device", "kept_buffers", "number"]
+__all__ = ["Velocities", "chain_numbers", "has_momentum", "is_on_device", "number"]
+
+# Of a group the momentum buffers, without momentum any tensors, and the places of those that have
+# not been stepped yet, which are zero.
+Velocities = tuple[Sequence[Tensor], Sequence[int]]
 
 
-def kept_buffers(groups: Sequence[ActiveGroup], state: dict[Tensor, Any]) -> list[Tensor | None]:
-    """Return the momentum buffer of each parameter, None where there is none, or no need of it."""
-    buffers: list[Tensor | None] = []
-    for group in groups:
-        if _has_momentum(group.options):
-            buffers += [state[param].get("momentum_buffer") for param in group.params]
-        else:
-            buffers += [None] * len(group.params)
-    return buffers
+def chain_numbers(groups: Sequence[ActiveGroup], buffers: Sequence[Velocities]) -> np.ndarray:
+    """Return one row of numbers per tensor, float64.
 
-
-def chain_inputs(
-    groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None], state: dict[Tensor, Any]
-) -> tuple[list[Tensor], np.ndarray]:
-    """Return the momentum buffers, made where missing, and one row of numbers per tensor.
-
-    A row has lr, momentum, 1 - dampening, nesterov, diffusion, weight decay, sign and whether there
-    is momentum, float64. A number that lies on a device is not looked at: it stands as 0. Without
-    momentum, a parameter stands for its buffer: its address is not used.
+    lr, momentum, 1 - dampening, nesterov, diffusion, weight decay, sign and whether there is
+    momentum. A number that lies on a device is not looked at: it stands as 0.
     """
-    params = [param for group in groups for param in group.params]
-    filled = [p if buffer is None else buffer for p, buffer in zip(params, buffers, strict=True)]
     rows = []
     for group in groups:
         o = group.options
@@ -46,20 +33,20 @@ def chain_inputs(
                 number(o["diffusion"]),
                 number(o["weight_decay"]),
                 -1.0 if o["maximize"] else 1.0,
-                _has_momentum(o),
+                has_momentum(o),
             )
         )
-    table = np.array(rows, dtype=np.float64)
-    table = table.repeat([len(group.params) for group in groups], axis=0)
-    new = [i for i, buffer in enumerate(buffers) if buffer is None and table[i, 7]]
-    for i in new:
-        filled[i] = state[params[i]]["momentum_buffer"] = torch.zeros_like(params[i])
+    counts = [len(group.params) for group in groups]
+    table = np.array(rows, dtype=np.float64).repeat(counts, axis=0)
     # As in torch, the first velocity is the gradient, not dampened.
-    table[new, 2] = 1
-    return filled, table
+    starts = np.cumsum([0, *counts[:-1]])
+    for start, (_, places) in zip(starts, buffers, strict=True):
+        table[[start + place for place in places], 2] = 1
+    return table
 
 
-def _has_momentum(options: dict[str, Any]) -> bool:
+def has_momentum(options: dict[str, Any]) -> bool:
+    """Whether a group has momentum; a number on a device is taken for some."""
     return is_on_device(options["momentum"]) or bool(options["momentum"] != 0)
 
 

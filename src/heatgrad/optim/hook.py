@@ -8,15 +8,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from heatgrad.laplacian import (
-    Boundary,
-    apply_stencil,
-    check_boundary,
-    max_explicit_diffusion,
-    solve_shifted,
-)
-from heatgrad.optim import checks, operators
+from heatgrad.laplacian import Boundary, check_boundary, max_explicit_diffusion, solve_shifted
+from heatgrad.optim import checks, operators, sharded
 from heatgrad.optim.axes import active_dims
+from heatgrad.optim.diffused import diffuse
+from heatgrad.optim.drop_in import ActiveGroup
+from heatgrad.optim.lines import smooth_lines, step_lines
 
 __all__ = ["HOOK_MODES", "GradientDiffusion", "diffuse_gradients"]
 
@@ -38,8 +35,11 @@ def diffuse_gradients(
     honoured: its gradients are diffused each time it has been called. What the optimizer adds to
     the gradient itself (torch's coupled weight decay, say) is added after the diffusion.
 
+    The hook belongs to this optimizer object: checkpoints and copies do not hold it, so make it
+    again where you make the optimizer again.
+
     Args:
-        optimizer: Any `torch.optim.Optimizer`.
+        optimizer: Any `torch.optim.Optimizer`, before a framework wraps it.
         diffusion: λ or σ of the operator, at least 0 [1].
         mode: `"global"`: the stencil along the chain of all gradients, Eq. (R.2), λ at most 1/2.
             `"stencil"`: $g + \lambda\mathcal L g$ along `dims` of each tensor, λ at most 1/(2N).
@@ -53,6 +53,7 @@ def diffuse_gradients(
         a context manager it removes itself.
 
     Raises:
+        TypeError: If the optimizer has no step hooks, as a framework's wrapper.
         ValueError: If an argument is out of range, or an axis beyond a parameter's rank.
 
     Example:
@@ -91,6 +92,11 @@ class GradientDiffusion:
         self._optimizer = optimizer
         self._held: list[tuple[Tensor, Tensor]] = []
         self._check()
+        if not hasattr(optimizer, "_optimizer_step_pre_hooks"):  # a wrapper such as Accelerate's
+            raise TypeError(
+                f"diffuse_gradients needs an optimizer with torch's step hooks, got "
+                f"{type(optimizer).__name__}; call it on the optimizer before it is wrapped"
+            )
         for group in optimizer.param_groups:
             checks.check_axes({**group, "dims": dims})
         self._hooks = [
@@ -156,40 +162,72 @@ class GradientDiffusion:
             for p in group["params"]
             if p.grad is not None
         ]
-        grads = [p.grad for p in params]
-        for param, grad in zip(params, grads, strict=True):
-            if grad.layout != torch.strided:
-                raise RuntimeError(
-                    f"diffusion needs dense gradients, got layout {grad.layout} for a parameter "
-                    f"of shape {tuple(param.shape)}"
-                )
-        diffused = self._diffuse(grads)
+        if not params:
+            return
+        grads = [param.grad for param in params]
+        diffused = self._diffuse(ActiveGroup({**_PLAIN, "params": params}))
         self._held = list(zip(params, grads, strict=True))
-        for param, grad in zip(params, diffused, strict=True):
-            param.grad = grad
+        for param, part in zip(params, diffused, strict=True):
+            param.grad = sharded.as_sharded(part, param)
 
     def _give_back(self) -> None:
         for param, grad in self._held:
             param.grad = grad
         self._held = []
 
-    def _diffuse(self, grads: list[Tensor]) -> list[Tensor]:
+    def _diffuse(self, group: ActiveGroup) -> list[Tensor]:
         strength, boundary = self.diffusion, self.boundary
-        if self.mode == "global":
-            return operators.diffuse_chain(grads, [strength] * len(grads), boundary)
-        if self.mode == "implicit":
-            return [solve_shifted(g, self.dims, boundary, shift=1.0, scale=strength) for g in grads]
+        group.options |= {"diffusion": strength, "mode": self.mode, "boundary": boundary}
+        if self.mode not in ("implicit", "stencil"):
+            return diffuse([group])
+        axes = [active_dims(p.shape, self.dims, boundary) for p in group.params]
         if self.mode == "stencil":
-            return [self._step(grad) for grad in grads]
-        return [operators.diffuse_layer(grad, strength, self.mode) for grad in grads]
-
-    def _step(self, grad: Tensor) -> Tensor:
-        axes = active_dims(grad.shape, self.dims, self.boundary)
-        bound = max_explicit_diffusion(len(axes))
-        if self.diffusion > bound:
-            raise ValueError(
-                f"diffusion must be at most {bound:g} along {len(axes)} axes of a tensor of shape "
-                f"{tuple(grad.shape)} (above it the highest frequencies grow), got "
-                f"{self.diffusion:g}; lower it, or use mode='implicit'"
+            self._check_bound(group.params, axes)
+            return self._step(group, axes)
+        cut = [
+            len(dims) > 1 and layout is not None and bool(set(dims) & set(layout.cut_axes))
+            for dims, layout in zip(axes, group.layouts, strict=True)
+        ]
+        if any(cut):
+            shape = tuple(group.params[cut.index(True)].shape)
+            raise RuntimeError(
+                "mode='implicit' along several axes needs them whole on each process, got a "
+                f"sharded parameter of shape {shape}; give one axis in dims"
             )
-        return grad + self.diffusion * apply_stencil(grad, axes, self.boundary) if axes else grad
+        single = [dims[0] if len(dims) == 1 else None for dims in axes]
+        solved = smooth_lines(group, single, strength, boundary)
+        return [
+            solve_shifted(grad, dims, boundary, shift=1.0, scale=strength)
+            if len(dims) > 1
+            else grad
+            for grad, dims in zip(solved, axes, strict=True)
+        ]
+
+    def _step(self, group: ActiveGroup, axes: list[tuple[int, ...]]) -> list[Tensor]:
+        """Return g + λ Lap g, axis by axis."""
+        diffused = group.grads
+        for turn in range(max(map(len, axes))):
+            moving = [dims[turn] if turn < len(dims) else None for dims in axes]
+            moved = step_lines(group, moving, self.diffusion, self.boundary)
+            diffused = [grad + more for grad, more in zip(diffused, moved, strict=True)]
+        return diffused
+
+    def _check_bound(self, params: list[Tensor], axes: list[tuple[int, ...]]) -> None:
+        for param, dims in zip(params, axes, strict=True):
+            bound = max_explicit_diffusion(len(dims))
+            if dims and self.diffusion > bound:
+                raise ValueError(
+                    f"diffusion must be at most {bound:g} along {len(dims)} axes of a tensor of "
+                    f"shape {tuple(param.shape)} (above it the highest frequencies grow), got "
+                    f"{self.diffusion:g}; lower it, or use mode='implicit'"
+                )
+
+
+# What a group has in one of our own optimizers, set so that it changes nothing.
+_PLAIN = {
+    "weight_decay": 0.0,
+    "maximize": False,
+    "foreach": None,
+    "fused": None,
+    "differentiable": False,
+}

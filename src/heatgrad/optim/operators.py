@@ -5,23 +5,37 @@ once; the gradients passed in are never written to.
 """
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor
 
 from heatgrad.optim.chunks import in_chunks
 
-__all__ = ["LAYER_MODES", "diffuse_chain", "diffuse_chain_foreach", "diffuse_layer"]
+__all__ = [
+    "LAYER_MODES",
+    "averaged_dims",
+    "diffuse_chain",
+    "diffuse_chain_foreach",
+    "diffuse_layer",
+    "has_deviation",
+]
 
 # Elements of a tensor that are diffused at a time on a CPU, so that what is on the way to the
 # result stays in cache.
 _PIECE = 1 << 17
 
+# What lies left and right of each tensor in a chain.
+Neighbours = Sequence[tuple[Tensor, Tensor]]
+
 LAYER_MODES = ("layer", "layer_literal", "centralize", "centralize_channel")
 
 
 def diffuse_chain(
-    grads: Sequence[Tensor], diffusion: Sequence[float], boundary: str
+    grads: Sequence[Tensor],
+    diffusion: Sequence[float],
+    boundary: str,
+    neighbours: Neighbours | None = None,
 ) -> list[Tensor]:
     r"""Diffuse gradients along the one chain that their flattened elements form.
 
@@ -36,6 +50,8 @@ def diffuse_chain(
         diffusion: One coefficient λ per gradient [1].
         boundary: Ghost cells at the two ends of the chain: `"neumann"` (copy of the edge),
             `"periodic"` (wrap) or `"dirichlet"` (zero).
+        neighbours: Where the gradients are parts of longer ones: what lies left and right of each,
+            shape (runs, 1), a part being that many runs of the chain.
 
     Returns:
         New tensors of the shapes and dtypes of `grads`; where λ is 0, the gradient itself.
@@ -43,32 +59,33 @@ def diffuse_chain(
     References:
         [Ray] 3.1 and B.1 (gradient-based diffusion). Theory page: Eq. (R.2).
     """
-    kept, flats = _flatten(grads)
     diffused = list(grads)
-    for k, flat, (left, right) in zip(kept, flats, _neighbours(flats, boundary), strict=True):
+    for k, flat, (left, right) in _runs(grads, boundary, neighbours):
         if diffusion[k] != 0:
-            # The second difference of the tensor with its two neighbours is its Laplacian.
+            # The second difference of a run with its two neighbours is its Laplacian.
             lap = torch.diff(flat, n=2, prepend=left, append=right)
             diffused[k] = _as(lap.mul_(diffusion[k]).add_(flat), grads[k])
     return diffused
 
 
 def diffuse_chain_foreach(
-    grads: Sequence[Tensor], diffusion: Sequence[float], boundary: str
+    grads: Sequence[Tensor],
+    diffusion: Sequence[float],
+    boundary: str,
+    neighbours: Neighbours | None = None,
 ) -> list[Tensor]:
     """Return `diffuse_chain(...)`, bit for bit, in a few multi-tensor operations."""
-    kept, flats = _flatten(grads)
     diffused = list(grads)
     pieces: list[tuple[Tensor, Tensor, Tensor, float]] = []
     outs_of: dict[int, Tensor] = {}
-    for k, flat, ends in zip(kept, flats, _neighbours(flats, boundary), strict=True):
+    for k, flat, ends in _runs(grads, boundary, neighbours):
         if diffusion[k] != 0:
             outs_of[k] = torch.empty_like(flat)
             pieces += _pieces(flat, outs_of[k], ends, float(diffusion[k]))
     for chunk in in_chunks([piece for _, piece, _, _ in pieces]):
         padded, here, outs, strengths = zip(*(pieces[i] for i in chunk), strict=True)
-        slopes = torch._foreach_sub([p[1:] for p in padded], [p[:-1] for p in padded])
-        laps = torch._foreach_sub([d[1:] for d in slopes], [d[:-1] for d in slopes])
+        slopes = torch._foreach_sub([p[:, 1:] for p in padded], [p[:, :-1] for p in padded])
+        laps = torch._foreach_sub([d[:, 1:] for d in slopes], [d[:, :-1] for d in slopes])
         torch._foreach_mul_(laps, strengths)
         torch._foreach_add_(laps, here)
         torch._foreach_copy_(outs, laps)
@@ -84,21 +101,21 @@ def _pieces(
 
     Only the first and the last piece have neighbours elsewhere, and are copied.
     """
-    n = flat.numel()
-    size = _PIECE if flat.device.type == "cpu" else n
+    n = flat.shape[1]
+    size = max(1, _PIECE // flat.shape[0]) if flat.device.type == "cpu" else n
     cuts = []
     for low in range(0, n, size):
         high = min(n, low + size)
-        padded = flat[max(0, low - 1) : high + 1]
+        padded = flat[:, max(0, low - 1) : high + 1]
         if low == 0:
-            padded = torch.cat([ends[0], padded])
+            padded = torch.cat([ends[0], padded], 1)
         if high == n:
-            padded = torch.cat([padded, ends[1]])
-        cuts.append((padded, flat[low:high], out[low:high], strength))
+            padded = torch.cat([padded, ends[1]], 1)
+        cuts.append((padded, flat[:, low:high], out[:, low:high], strength))
     return cuts
 
 
-def diffuse_layer(grad: Tensor, diffusion: float, mode: str) -> Tensor:
+def diffuse_layer(grad: Tensor, diffusion: float, mode: str, mean: Tensor | None = None) -> Tensor:
     r"""Diffuse one gradient toward, or away from, its mean.
 
     | mode | result |
@@ -115,6 +132,7 @@ def diffuse_layer(grad: Tensor, diffusion: float, mode: str) -> Tensor:
         grad: The gradient, any shape.
         diffusion: λ; for the last two modes 1 (full) or 0 (nothing) [1].
         mode: One of `LAYER_MODES`.
+        mean: Where the gradient is a part of a longer one: the mean over all of that.
 
     Returns:
         A new tensor of the shape and dtype of `grad`, or `grad` itself if nothing is to be done.
@@ -122,13 +140,11 @@ def diffuse_layer(grad: Tensor, diffusion: float, mode: str) -> Tensor:
     References:
         [Ray] B.1 (layer-based diffusion); Yong et al. (2020) for `centralize_channel`.
     """
-    if diffusion == 0 or not _has_deviation(grad, mode):
+    if diffusion == 0 or (mean is None and not has_deviation(grad.shape, mode)):
         return grad
     work = grad.float() if _is_half(grad) else grad
-    if mode == "centralize_channel":
-        mean = work.mean(dim=tuple(range(1, work.dim())), keepdim=True)
-    else:
-        mean = work.mean()
+    if mean is None:
+        mean = work.mean(dim=averaged_dims(grad.dim(), mode), keepdim=True)
     if mode == "layer":
         work = (mean - work).mul_(diffusion).add_(work)
     elif mode == "layer_literal":
@@ -140,27 +156,47 @@ def diffuse_layer(grad: Tensor, diffusion: float, mode: str) -> Tensor:
     return work.to(grad.dtype)
 
 
-def _has_deviation(grad: Tensor, mode: str) -> bool:
+def has_deviation(shape: Sequence[int], mode: str) -> bool:
     """Whether the mean is over more than one element, so that something is left beside it."""
     if mode == "centralize_channel":
-        return grad.dim() > 1 and grad.numel() > grad.shape[0]
-    return grad.numel() > 1
+        return len(shape) > 1 and prod(shape[1:]) > 1 and shape[0] > 0
+    return prod(shape) > 1
+
+
+def averaged_dims(num_dims: int, mode: str) -> tuple[int, ...]:
+    """Return the axes over which a mode takes the mean."""
+    return tuple(range(1 if mode == "centralize_channel" else 0, num_dims))
 
 
 def _is_half(tensor: Tensor) -> bool:
     return tensor.dtype in (torch.float16, torch.bfloat16)
 
 
-def _flatten(grads: Sequence[Tensor]) -> tuple[list[int], list[Tensor]]:
-    """Return the places of the non-empty gradients and their elements in logical order."""
+def _runs(
+    grads: Sequence[Tensor], boundary: str, neighbours: Neighbours | None
+) -> list[tuple[int, Tensor, tuple[Tensor, Tensor]]]:
+    """Return the place, the elements and the neighbours of each gradient that has any elements.
+
+    The elements stand in logical order, shape (runs, length); the neighbours of each run left and
+    right, shape (runs, 1).
+    """
     kept = [k for k, grad in enumerate(grads) if grad.numel() > 0]
-    work = (grads[k].float() if _is_half(grads[k]) else grads[k] for k in kept)
-    return kept, [grad.reshape(-1) for grad in work]
+    work = [grads[k].float() if _is_half(grads[k]) else grads[k] for k in kept]
+    if neighbours is None:
+        flats = [grad.reshape(1, -1) for grad in work]
+        ends = _neighbours(flats, boundary)
+    else:
+        ends = [neighbours[k] for k in kept]
+        flats = [grad.reshape(len(end[0]), -1) for grad, end in zip(work, ends, strict=True)]
+    return [
+        (k, flat, (_crossing(left, flat), _crossing(right, flat)))
+        for k, flat, (left, right) in zip(kept, flats, ends, strict=True)
+    ]
 
 
 def _neighbours(flats: Sequence[Tensor], boundary: str) -> list[tuple[Tensor, Tensor]]:
     """Return what lies left and right of each tensor in the chain, as one-element tensors."""
-    firsts, lasts = [flat[:1] for flat in flats], [flat[-1:] for flat in flats]
+    firsts, lasts = [flat[:, :1] for flat in flats], [flat[:, -1:] for flat in flats]
     if boundary == "neumann":
         before, after = firsts[:1], lasts[-1:]
     elif boundary == "periodic":
@@ -170,10 +206,7 @@ def _neighbours(flats: Sequence[Tensor], boundary: str) -> list[tuple[Tensor, Te
         after = [torch.zeros_like(last) for last in lasts[-1:]]
     else:
         raise ValueError(f"boundary must be neumann, periodic or dirichlet, got {boundary!r}")
-    return [
-        (_crossing(left, flat), _crossing(right, flat))
-        for left, flat, right in zip(before + lasts[:-1], flats, firsts[1:] + after, strict=True)
-    ]
+    return list(zip(before + lasts[:-1], firsts[1:] + after, strict=True))
 
 
 def _crossing(value: Tensor, tensor: Tensor) -> Tensor:

@@ -2,15 +2,16 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from heatgrad.laplacian import Boundary, solve_shifted
+from heatgrad.laplacian import Boundary
 from heatgrad.optim import checks
 from heatgrad.optim.base import TransformedSGD
 from heatgrad.optim.drop_in import ActiveGroup
+from heatgrad.optim.lines import Axis, smooth_lines
 
 __all__ = ["LaplacianSmoothingSGD", "SobolevSGD"]
 
@@ -61,15 +62,14 @@ class _SmoothedSGD(TransformedSGD):
 
     def _transform(self, groups: Sequence[ActiveGroup]) -> None:
         for group in groups:
-            sigma = group.options["diffusion"]
-            if sigma != 0:
-                group.grads = [
-                    self._smooth(grad, sigma, group.options["boundary"]) for grad in group.grads
-                ]
+            sigma, boundary = group.options["diffusion"], group.options["boundary"]
+            if sigma != 0 and group.params:
+                axes = [self._axis(param.dim()) for param in group.params]
+                group.grads = smooth_lines(group, axes, sigma, boundary)
 
     @abstractmethod
-    def _smooth(self, grad: Tensor, sigma: float, boundary: Boundary) -> Tensor:
-        """Return the smoothed gradient of one tensor."""
+    def _axis(self, num_dims: int) -> Axis | None:
+        """Return the axis of the lines of a tensor; None if it is left alone."""
 
 
 class LaplacianSmoothingSGD(_SmoothedSGD):
@@ -106,9 +106,8 @@ class LaplacianSmoothingSGD(_SmoothedSGD):
         Osher et al. (2018), arXiv:1806.06317. Theory page: Eq. (R.11).
     """
 
-    def _smooth(self, grad: Tensor, sigma: float, boundary: Boundary) -> Tensor:
-        line = grad.reshape(-1)
-        return solve_shifted(line, None, boundary, shift=1.0, scale=sigma).view(grad.shape)
+    def _axis(self, num_dims: int) -> Literal["all"]:
+        return "all"
 
 
 class SobolevSGD(_SmoothedSGD):
@@ -138,7 +137,5 @@ class SobolevSGD(_SmoothedSGD):
         Lao et al. (2020), arXiv:2008.10766. Theory page: Eq. (R.12).
     """
 
-    def _smooth(self, grad: Tensor, sigma: float, boundary: Boundary) -> Tensor:
-        if grad.dim() < 2:
-            return grad
-        return solve_shifted(grad, 0, boundary, shift=1.0, scale=sigma)
+    def _axis(self, num_dims: int) -> int | None:
+        return 0 if num_dims > 1 else None

@@ -9,10 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from heatgrad.core.vectors import norm
-
 __all__ = [
-    "clip_by_global_norm",
+    "clip",
     "decay",
     "descend",
     "descend_foreach",
@@ -55,8 +53,8 @@ def _real_like(value: Tensor, tensor: Tensor) -> Tensor:
     return value.to(device=tensor.device, dtype=dtype)
 
 
-def clip_by_global_norm(grads: Sequence[Tensor], max_norm: float) -> list[Tensor]:
-    r"""Return the gradients scaled down to the global norm $\tau$ if they exceed it.
+def clip(grads: Sequence[Tensor], length: Tensor, max_norm: float) -> list[Tensor]:
+    r"""Return the gradients, of global norm `length`, scaled down to $\tau$ if they exceed it.
 
     $$\tilde g = \min\bigl(1, \tau / \lVert g \rVert_2\bigr)\, g \tag{R.7}$$
 
@@ -65,7 +63,7 @@ def clip_by_global_norm(grads: Sequence[Tensor], max_norm: float) -> list[Tensor
     References:
         [Ray] B.2. Unlike `torch.nn.utils.clip_grad_norm_` there is no 1e-6 in the denominator.
     """
-    return rescale(grads, max_norm / norm(grads).clamp(min=max_norm))
+    return rescale(grads, max_norm / length.clamp(min=max_norm))
 
 
 def heavy_ball(

@@ -14,7 +14,8 @@ The kernels share two tables:
   momentum, bound of the norm.
 
 `DTYPE` is the tensors' type, `WIDE` the one that is computed in, and `DIRICHLET` says whether what
-lies beyond an end of the chain is zero.
+lies beyond an end of the chain is zero. Where tensors are parts of longer ones, what lies left and
+right of them stands in `beside`, decayed, at places that the table gives instead of tensors.
 """
 
 import triton
@@ -40,9 +41,11 @@ _FIRST_NUMBER = tl.constexpr(NUMBERS)
 def gather_borders(
     blocks,
     tensors,
+    beside,
     borders,
     num_blocks,
     DIRICHLET: tl.constexpr,
+    HAS_BESIDE: tl.constexpr,
     DTYPE: tl.constexpr,
     WIDE: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -52,7 +55,9 @@ def gather_borders(
     lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
     mask = lane < 2 * num_blocks
     block = tl.where(mask, lane // 2, 0)
-    value = _border(blocks, tensors, block, lane % 2, DIRICHLET, DTYPE, WIDE, BLOCK)
+    value = _border(
+        blocks, tensors, block, lane % 2, beside, DIRICHLET, HAS_BESIDE, DTYPE, WIDE, BLOCK
+    )
     tl.store(borders + lane, value, mask=mask)
 
 
@@ -95,11 +100,13 @@ def norm_scale(squares, tensors, scale, num_blocks, LANES: tl.constexpr):
 def step_blocks(
     blocks,
     tensors,
+    beside,
     borders,
     scale,
     DECAYS: tl.constexpr,
     CLIPS: tl.constexpr,
     DIRICHLET: tl.constexpr,
+    HAS_BESIDE: tl.constexpr,
     DTYPE: tl.constexpr,
     WIDE: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -114,8 +121,10 @@ def step_blocks(
     if DECAYS or CLIPS:
         left, right = tl.load(borders + 2 * block), tl.load(borders + 2 * block + 1)
     else:
-        left = _border(blocks, tensors, block, 0, DIRICHLET, DTYPE, WIDE, BLOCK)
-        right = _border(blocks, tensors, block, 1, DIRICHLET, DTYPE, WIDE, BLOCK)
+        left = _border(blocks, tensors, block, 0, beside, DIRICHLET, HAS_BESIDE, DTYPE, WIDE, BLOCK)
+        right = _border(
+            blocks, tensors, block, 1, beside, DIRICHLET, HAS_BESIDE, DTYPE, WIDE, BLOCK
+        )
     factor = tl.load(scale).to(WIDE) if CLIPS else 1.0
     if _is_aligned(row):
         _step(row, start, left, right, factor, DECAYS, DTYPE, WIDE, BLOCK, 4)
@@ -210,7 +219,9 @@ def _decayed(row, p, g, place, mask, DECAYS: tl.constexpr, WIDE: tl.constexpr):
     """Return the decayed gradient, Eq. (R.1)."""
     d = _number(row, 6, WIDE) * tl.load(g + place, mask=mask, other=0.0).to(WIDE)
     if DECAYS:
-        d += _number(row, 5, WIDE) * tl.load(p + place, mask=mask, other=0.0).to(WIDE)
+        decay = _number(row, 5, WIDE)
+        decayed = d + decay * tl.load(p + place, mask=mask, other=0.0).to(WIDE)
+        d = tl.where(decay != 0, decayed, d)
     return d
 
 
@@ -220,7 +231,9 @@ def _border(
     tensors,
     block,
     side,
+    beside,
     DIRICHLET: tl.constexpr,
+    HAS_BESIDE: tl.constexpr,
     DTYPE: tl.constexpr,
     WIDE: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -232,7 +245,9 @@ def _border(
     place = tl.where(side == 0, start - 1, start + BLOCK)
     is_inside = (place >= 0) & (place < size)
     other = tl.load(row + 4 + side)
-    is_end = (is_inside == 0) & (other < 0)
+    is_end = is_inside == 0
+    if not HAS_BESIDE:
+        is_end = is_end & (other < 0)
     owner = tl.where(is_inside | is_end, row, tensors + 16 * other)
     # Beyond an end: a copy of the edge. In another tensor: the side that faces this one.
     faces_left = (side == 0) == is_end
@@ -241,8 +256,11 @@ def _border(
     g = tl.load(owner + 1).to(tl.pointer_type(DTYPE))
     p = tl.load(owner).to(tl.pointer_type(DTYPE))
     value = _number(owner, 6, WIDE) * tl.load(g + place).to(WIDE)
-    value += _number(owner, 5, WIDE) * tl.load(p + place).to(WIDE)
-    if DIRICHLET:
+    decay = _number(owner, 5, WIDE)
+    value = tl.where(decay != 0, value + decay * tl.load(p + place).to(WIDE), value)
+    if HAS_BESIDE:
+        value = tl.where(is_end, tl.load(beside + other).to(WIDE), value)
+    elif DIRICHLET:
         value = tl.where(is_end, 0.0, value)
     return value
 
