@@ -33,7 +33,7 @@ __all__ = ["can_diffuse_velocity", "is_available", "step_chain", "step_velocity"
 
 _COLUMNS = 16  # of the kernels' table of tensors
 _NUMBERS = 6  # the first column that holds a float64
-_OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}
+_MOST_REGISTERS = 80  # of a thread: three programs run on a multiprocessor at a time
 _CHAIN_DIALS = ("lr", "momentum", None, None, "diffusion", "weight_decay")
 # The types that are stepped, and in which one that is computed.
 _TYPES = {
@@ -147,7 +147,7 @@ def _launch_chain(
             squares = torch.empty(num_blocks, dtype=torch.float64, device=device)
             scale = torch.empty(1, dtype=torch.float64, device=device)
             kernels.square_norms[(num_blocks,)](
-                plan.blocks, table, borders, squares, DECAYS=decays, **sizes, **_OPTIONS
+                plan.blocks, table, borders, squares, DECAYS=decays, **sizes, **_launch(dtype)
             )
             kernels.norm_scale[(1,)](
                 squares, table, scale, num_blocks, LANES=kernels.LANES, enable_fp_fusion=True
@@ -162,7 +162,7 @@ def _launch_chain(
             CLIPS=clips,
             **ends,
             **sizes,
-            **_OPTIONS,
+            **_launch(dtype),
         )
     if is_capturing():
         keep_for_replays(plan)
@@ -274,7 +274,7 @@ def _launch_velocity(plan: "_VelocityPlan", table: Tensor, like: Tensor, boundar
             HAS_CUTS=plan.plane > 0,
             **options,
             TILE=kernels.TILE,
-            **_OPTIONS,
+            **_launch(like.dtype),
         )
     if is_capturing():
         keep_for_replays(plan)
@@ -344,6 +344,14 @@ def _types(dtype: torch.dtype) -> dict[str, Any]:
     return {
         key: getattr(language, str(value).removeprefix("torch.")) for key, value in named.items()
     }
+
+
+def _launch(dtype: torch.dtype) -> dict[str, Any]:
+    """Return how the large launches are made: eight elements a thread."""
+    options = {"num_warps": 8, "enable_fp_fusion": True}
+    if torch.version.hip is None and dtype != torch.float64:
+        options["maxnreg"] = _MOST_REGISTERS
+    return options
 
 
 def _on(device: torch.device) -> AbstractContextManager[None]:

@@ -146,27 +146,25 @@ def _step(
     RUN: tl.constexpr,
 ):
     """Step one block by Eqs. (R.1), (R.2), (R.7) and (R.8), in runs of `RUN` elements."""
-    lr, momentum, fresh = _number(row, 0, WIDE), _number(row, 1, WIDE), _number(row, 2, WIDE)
     has_momentum = _number(row, 7, WIDE) != 0
-    place, mask = _places(row, start, BLOCK, RUN)
+    momentum, fresh = _number(row, 1, WIDE), tl.where(has_momentum, _number(row, 2, WIDE), 1.0)
+    run, place = _places(BLOCK, RUN)
+    size = tl.load(row + 3) - start
+    mask, moves = run < size, run < tl.where(has_momentum, size, 0)
     p = _memory(row, 0, start, DTYPE, RUN)
     v = _memory(row, 2, start, DTYPE, RUN)
+    old = tl.load(v + place, mask=moves, other=0.0).to(WIDE)
     d = factor * _diffused(row, start, left, right, DECAYS, DTYPE, WIDE, BLOCK, RUN)
-    here = tl.load(p + place, mask=mask).to(WIDE)
-    old = tl.zeros_like(d)
-    if has_momentum:
-        old = tl.load(v + place, mask=mask, other=0.0).to(WIDE)
+    here = tl.load(p + place, mask=mask, other=0.0).to(WIDE)
     if DECAYS:
         tl.debug_barrier()  # neighbours' old p has been read: now it may change
-    if has_momentum:
-        velocity = (momentum * old + fresh * d).to(DTYPE)
-        tl.store(v + place, velocity, mask=mask)
-        velocity = velocity.to(WIDE)  # as stored: half types are rounded
-        if _number(row, 3, WIDE) != 0:
-            d += momentum * velocity
-        else:
-            d = velocity
-    tl.store(p + place, (here - lr * d).to(DTYPE), mask=mask)
+    velocity = (momentum * old + fresh * d).to(DTYPE)
+    tl.store(v + place, velocity, mask=moves)
+    velocity = velocity.to(WIDE)  # as stored: half types are rounded
+    direction = velocity
+    if _number(row, 3, WIDE) != 0:
+        direction = d + momentum * velocity
+    tl.store(p + place, (here - _number(row, 0, WIDE) * direction).to(DTYPE), mask=mask)
 
 
 @triton.jit
@@ -181,9 +179,9 @@ def _square_norm(
     BLOCK: tl.constexpr,
     RUN: tl.constexpr,
 ):
-    _, mask = _places(row, start, BLOCK, RUN)
+    run, _ = _places(BLOCK, RUN)
     d = _diffused(row, start, left, right, DECAYS, DTYPE, WIDE, BLOCK, RUN)
-    return tl.sum(tl.where(mask, d * d, 0.0))
+    return tl.sum(tl.where(run < tl.load(row + 3) - start, d * d, 0.0))
 
 
 @triton.jit
@@ -199,8 +197,9 @@ def _diffused(
     RUN: tl.constexpr,
 ):
     """Return the diffused gradient of a block whose neighbours are `left` and `right`."""
-    place, mask = _places(row, start, BLOCK, RUN)
+    run, place = _places(BLOCK, RUN)
     size = tl.load(row + 3) - start
+    mask = run < size
     p = _memory(row, 0, start, DTYPE, RUN)
     g = _memory(row, 1, start, DTYPE, RUN)
     lam = _number(row, 4, WIDE)
@@ -266,10 +265,10 @@ def _border(
 
 
 @triton.jit
-def _places(row, start, BLOCK: tl.constexpr, RUN: tl.constexpr):
-    """Return the places in a block, one row per run, and which runs there are."""
+def _places(BLOCK: tl.constexpr, RUN: tl.constexpr):
+    """Return the places in a block where runs begin, and all places, one row per run."""
     run = RUN * tl.arange(0, BLOCK // RUN)[:, None]
-    return run + tl.arange(0, RUN)[None, :], run < tl.load(row + 3) - start
+    return run, run + tl.arange(0, RUN)[None, :]
 
 
 @triton.jit
