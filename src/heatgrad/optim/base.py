@@ -58,7 +58,7 @@ class TransformedSGD(DropInOptimizer):
             with torch.enable_grad():
                 loss = closure()
         groups = self._active_groups()
-        if self._step_fused(groups):
+        if self._step_at_once(groups):
             return loss
         self._decay(groups)
         self._transform(groups)
@@ -67,8 +67,8 @@ class TransformedSGD(DropInOptimizer):
             self._update(group)
         return loss
 
-    def _step_fused(self, groups: Sequence[ActiveGroup]) -> bool:
-        """Do the whole step in a fused kernel and return True, or return False."""
+    def _step_at_once(self, groups: Sequence[ActiveGroup]) -> bool:
+        """Do the whole step without storing any direction and return True, or return False."""
         return False
 
     def _active_groups(self) -> list[ActiveGroup]:

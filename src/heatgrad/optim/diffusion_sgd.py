@@ -1,11 +1,15 @@
 """SGD on the diffused gradient ([Ray])."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from heatgrad.optim import fused, sharded
+import torch
+from torch import Tensor
+
+from heatgrad.optim import accumulate, fused, operators, sharded
 from heatgrad.optim.base import put
 from heatgrad.optim.diffused import DiffusedSGD, chain_ends, diffuse
-from heatgrad.optim.drop_in import ActiveGroup
+from heatgrad.optim.drop_in import ActiveGroup, uses_foreach
 from heatgrad.optim.fused_inputs import has_momentum
 
 __all__ = ["DiffusionSGD"]
@@ -42,8 +46,9 @@ class DiffusionSGD(DiffusedSGD):
         boundary: Ends of the global chain: `"neumann"`, `"periodic"` or `"dirichlet"`.
         max_norm: τ, bound on the norm of the diffused gradient over all parameters, or None.
         maximize: Ascend instead of descend.
-        foreach: Multi-tensor path; None takes it on CUDA. Bitwise equal to the plain path (half
-            types: each is bitwise torch's own, and those two differ on the CPU).
+        foreach: Multi-tensor path; None takes it on CUDA. The heavy ball alone is accumulated
+            neighbour by neighbour, equal to the plain path but for rounding; everything else
+            bitwise (half types: each is bitwise torch's own, and those two differ on the CPU).
         fused: One pass over memory by a compiled kernel, equal to the plain path but for rounding;
             it is taken on a CPU in mode `global` for dense float32 and float64 tensors, else the
             plain path is. None takes it where something diffuses. Refused with `foreach=True`,
@@ -72,30 +77,76 @@ class DiffusionSGD(DiffusedSGD):
     def _transform(self, groups: Sequence[ActiveGroup]) -> None:
         put(groups, diffuse(groups))
 
-    def _step_fused(self, groups: Sequence[ActiveGroup]) -> bool:
-        if not fused.wants_fused(groups):
-            return False
+    def _step_at_once(self, groups: Sequence[ActiveGroup]) -> bool:
         active = [group for group in groups if group.params]
         if any(group.options["mode"] != "global" for group in active):
             return False
-        moving = [group for group in active if has_momentum(group.options)]
-        if not fused.is_safe(active, [b for group in moving for b in self._buffers(group)]):
-            return False
-        layouts = [layout for group in active for layout in group.layouts]
+        if fused.wants_fused(active):
+            buffers = [buffer for group in active for buffer in self._buffers(group)]
+            if fused.is_safe(active, buffers):
+                return self._step_fused(active)
+        return self._step_accumulating(active)
+
+    def _step_fused(self, groups: Sequence[ActiveGroup]) -> bool:
+        layouts = [layout for group in groups for layout in group.layouts]
         if any(layout is not None and layout.num_runs > 1 for layout in layouts):
             return False  # each run has neighbours of its own
         if (
             any(layouts)
-            and active[0].options["max_norm"] is not None
-            and active[0].values[0].is_cuda
+            and groups[0].values[0].is_cuda
+            and groups[0].options["max_norm"] is not None
         ):
-            return False  # on a GPU the kernels do not add up squares of other processes
-        neighbours = chain_ends(active, decayed=False)
+            return False  # on a GPU the kernels do not add up what other processes find
+        neighbours = chain_ends(groups, decayed=False)
         buffers = [
-            self._filled_buffers(group) if group in moving else (group.values, [])
-            for group in active
+            self._filled_buffers(group) if has_momentum(group.options) else (group.values, [])
+            for group in groups
         ]
-        fused.step_chain(active, buffers, neighbours)
-        for group in active:
-            sharded.tell_written(group.params)
+        fused.step_chain(groups, buffers, neighbours)
+        if any(layouts):
+            for group in groups:
+                sharded.tell_written(group.params)
         return True
+
+    def _step_accumulating(self, groups: Sequence[ActiveGroup]) -> bool:
+        """Do the step with multi-tensor operations that never store the diffused gradient."""
+        buffers = [self._buffers(group) for group in groups]
+        if not groups or not all(
+            uses_foreach(group.options, group.values)
+            and _is_heavy_ball(group.options)
+            and accumulate.can_accumulate(group.values, of_group)
+            for group, of_group in zip(groups, buffers, strict=True)
+        ):
+            return False
+        self._decay(groups)
+        neighbours = chain_ends(groups, decayed=True)
+        grads = [grad for group in groups for grad in group.grads]
+        pairs = None if neighbours is None else neighbours.pairs()
+        runs = operators.chain_runs(grads, groups[0].options["boundary"], pairs)
+        start = 0
+        for group, of_group in zip(groups, buffers, strict=True):
+            stop = start + len(group.params)
+            accumulate.heavy_ball_along_chain(
+                group.values,
+                [(k - start, grad, ends) for k, grad, ends in runs if start <= k < stop],
+                [buffer for buffer in of_group if buffer is not None],
+                **{name: group.options[name] for name in _HEAVY_BALL},
+            )
+            sharded.tell_written(group.params)
+            start = stop
+        return True
+
+
+_HEAVY_BALL = ("diffusion", "lr", "momentum", "dampening")
+
+
+def _is_heavy_ball(options: dict[str, Any]) -> bool:
+    """Whether a group's step is the heavy ball alone, with plain numbers."""
+    return (
+        options["momentum"] != 0
+        and not options["nesterov"]
+        and options["max_norm"] is None
+        and options["diffusion"] != 0
+        and not any(isinstance(options[name], Tensor) for name in ("diffusion", "momentum"))
+        and not torch.compiler.is_compiling()
+    )

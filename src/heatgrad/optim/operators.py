@@ -14,7 +14,10 @@ from heatgrad.optim.chunks import in_chunks
 
 __all__ = [
     "LAYER_MODES",
+    "Neighbours",
+    "Run",
     "averaged_dims",
+    "chain_runs",
     "diffuse_chain",
     "diffuse_chain_foreach",
     "diffuse_layer",
@@ -27,6 +30,8 @@ _PIECE = 1 << 17
 
 # What lies left and right of each tensor in a chain.
 Neighbours = Sequence[tuple[Tensor, Tensor]]
+# A tensor's place in a chain, its elements, and what lies left and right of them.
+Run = tuple[int, Tensor, tuple[Tensor, Tensor]]
 
 LAYER_MODES = ("layer", "layer_literal", "centralize", "centralize_channel")
 
@@ -60,7 +65,7 @@ def diffuse_chain(
         [Ray] 3.1 and B.1 (gradient-based diffusion). Theory page: Eq. (R.2).
     """
     diffused = list(grads)
-    for k, flat, (left, right) in _runs(grads, boundary, neighbours):
+    for k, flat, (left, right) in chain_runs(grads, boundary, neighbours):
         if diffusion[k] != 0:
             # The second difference of a run with its two neighbours is its Laplacian.
             lap = torch.diff(flat, n=2, prepend=left, append=right)
@@ -78,7 +83,7 @@ def diffuse_chain_foreach(
     diffused = list(grads)
     pieces: list[tuple[Tensor, Tensor, Tensor, float]] = []
     outs_of: dict[int, Tensor] = {}
-    for k, flat, ends in _runs(grads, boundary, neighbours):
+    for k, flat, ends in chain_runs(grads, boundary, neighbours):
         if diffusion[k] != 0:
             outs_of[k] = torch.empty_like(flat)
             pieces += _pieces(flat, outs_of[k], ends, float(diffusion[k]))
@@ -172,9 +177,7 @@ def _is_half(tensor: Tensor) -> bool:
     return tensor.dtype in (torch.float16, torch.bfloat16)
 
 
-def _runs(
-    grads: Sequence[Tensor], boundary: str, neighbours: Neighbours | None
-) -> list[tuple[int, Tensor, tuple[Tensor, Tensor]]]:
+def chain_runs(grads: Sequence[Tensor], boundary: str, neighbours: Neighbours | None) -> list[Run]:
     """Return the place, the elements and the neighbours of each gradient that has any elements.
 
     The elements stand in logical order, shape (runs, length); the neighbours of each run left and

@@ -98,7 +98,10 @@ def is_sharded(tensor: Tensor) -> bool:
 
 def are_sharded(tensors: Sequence[Tensor]) -> bool:
     """Whether any of the tensors is a `DTensor`; quick where the program has none."""
-    return "torch.distributed.tensor" in sys.modules and any(map(is_sharded, tensors))
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and any(
+        issubclass(kind, module.DTensor) for kind in set(map(type, tensors))
+    )
 
 
 def held_here(tensor: Tensor) -> Tensor:
