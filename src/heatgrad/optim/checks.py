@@ -63,17 +63,19 @@ def check_velocity(group: Mapping[str, Any]) -> None:
         raise ValueError(
             f"stability must be one of {', '.join(STABILITIES)}, got {group['stability']!r}"
         )
-    _check_non_negative("momentum", group["momentum"])
-    if group["momentum"] > 1:
-        raise ValueError(f"momentum must be at most 1, got {group['momentum']:g}; lower it")
+    momentum = group["momentum"]
+    if not _is_out_of_sight(momentum):
+        _check_non_negative("momentum", momentum)
+        if momentum > 1:
+            raise ValueError(f"momentum must be at most 1, got {momentum:g}; lower it")
     diffusion = group["diffusion"]
     if isinstance(diffusion, Tensor):
         if diffusion.numel() != 1:
             raise ValueError(
                 f"diffusion as a tensor must have one element, got shape {tuple(diffusion.shape)}"
             )
-        if torch.compiler.is_compiling() or diffusion.device.type != "cpu":
-            return  # its value would stop the graph, or wait for the device
+        if _is_out_of_sight(diffusion):
+            return
     _check_non_negative("diffusion", diffusion)
     if group["stability"] == "error" and diffusion > 1:
         raise ValueError(
@@ -122,9 +124,9 @@ def check_transform(group: Mapping[str, Any]) -> None:
 
 def check_diffusion(diffusion: float | Tensor, mode: str) -> None:
     """Raise ValueError if a coefficient is negative, not finite or makes the operator grow."""
-    _check_non_negative("diffusion", diffusion)
-    if isinstance(diffusion, Tensor) and torch.compiler.is_compiling():
+    if _is_out_of_sight(diffusion):
         return
+    _check_non_negative("diffusion", diffusion)
     bound = max_explicit_diffusion(1)
     if mode == "global" and diffusion > bound:
         raise ValueError(
@@ -224,6 +226,13 @@ def _check_heavy_ball(group: Mapping[str, Any]) -> None:
             f"nesterov needs momentum > 0 and dampening = 0, got momentum = "
             f"{group['momentum']} and dampening = {group['dampening']}"
         )
+
+
+def _is_out_of_sight(value: object) -> bool:
+    """Whether looking at a number would stop a graph that is compiled, or wait for a device."""
+    return isinstance(value, Tensor) and (
+        torch.compiler.is_compiling() or value.device.type != "cpu"
+    )
 
 
 def _check_non_negative(name: str, value: float | Tensor) -> None:
