@@ -8,13 +8,14 @@ import torch
 from torch._dynamo.utils import counters
 
 from heatgrad.optim import DiffusionNesterov, DiffusionSGD
+from heatgrad.optim import fused as kernels
 
 BUILDS = {
-    "DiffusionNesterov": lambda params, lr, diffusion: DiffusionNesterov(
-        params, lr=lr, diffusion=diffusion, weight_decay=0.01
+    "DiffusionNesterov": lambda params, lr, diffusion, fused: DiffusionNesterov(
+        params, lr=lr, diffusion=diffusion, weight_decay=0.01, fused=fused
     ),
-    "DiffusionSGD": lambda params, lr, diffusion: DiffusionSGD(
-        params, lr=lr, momentum=0.9, diffusion=0.2 * diffusion, max_norm=1.0
+    "DiffusionSGD": lambda params, lr, diffusion, fused: DiffusionSGD(
+        params, lr=lr, momentum=0.9, diffusion=0.2 * diffusion, max_norm=1.0, fused=fused
     ),
 }
 
@@ -28,12 +29,12 @@ def test_a_schedule_compiles_nothing_anew(name):
     assert done.returncode == 0, done.stderr
 
 
-def run(name, *, compiled):
+def run(name, fused, *, compiled):
     """Return the parameters after 8 steps, and the number of graphs after each."""
     generator = torch.Generator().manual_seed(0)
     shapes = ((4, 3), (5,))
     params = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
-    optimizer = BUILDS[name](params, torch.tensor(0.1), torch.tensor(1.0))
+    optimizer = BUILDS[name](params, torch.tensor(0.1), torch.tensor(1.0), fused)
     step = torch.compile(optimizer.step, backend="aot_eager") if compiled else optimizer.step
     graphs = []
     for _ in range(8):
@@ -47,9 +48,26 @@ def run(name, *, compiled):
     return params, graphs
 
 
-if __name__ == "__main__":
-    ours, graphs = run(sys.argv[1], compiled=True)
-    theirs, _ = run(sys.argv[1], compiled=False)
+def check(name, fused):
+    """Assert that compiled steps equal eager ones, and that steps after the fourth compile nothing.
+
+    The kernel, which is the default, is one operator of the graph; without it the compiler makes
+    kernels of the plain path.
+    """
+    ours, graphs = run(name, fused, compiled=True)
+    theirs, _ = run(name, fused, compiled=False)
     assert graphs[3] == graphs[-1], f"graphs after each step: {graphs}"
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+if __name__ == "__main__":
+    calls = []
+    for step in ("step_chain", "step_velocity"):
+        kernel = getattr(kernels, step)
+        setattr(kernels, step, lambda *a, kernel=kernel, **k: (calls.append(1), kernel(*a, **k)))
+    check(sys.argv[1], None)
+    assert len(calls) == 16, f"the kernel was called {len(calls)} times in 8 + 8 steps"
+    torch._dynamo.reset()
+    check(sys.argv[1], False)
+    assert len(calls) == 16, "the kernel was called with fused=False"

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
 from heatgrad.laplacian import Boundary, spectral_radius
-from heatgrad.optim import checks, fused, sharded, updates, velocity
+from heatgrad.optim import checks, fused, fused_ops, sharded, updates, velocity
 from heatgrad.optim.accelerated_pde import max_stable_diffusion, refine
 from heatgrad.optim.axes import active_dims
 from heatgrad.optim.drop_in import ActiveGroup, DropInOptimizer, uses_foreach
@@ -177,26 +177,7 @@ class DiffusionNesterov(DropInOptimizer):
         options, params, how = group.options, group.values, group.how
         if not params:
             return
-        if (
-            group.has_velocity
-            and fused.wants_fused([group])
-            and fused.is_safe([group], self._buffers(group))
-            and fused.can_diffuse_velocity(params, group.dims)
-        ):
-            velocities, _ = self._filled_buffers(group)
-            group.velocities = [*velocities]
-            fused.step_velocity(
-                params,
-                group.grads,
-                velocities,
-                lr=how["lr"],
-                momentum=how["momentum"],
-                per_axis=group.per_axis,
-                dims=group.dims,
-                boundary=how["boundary"],
-                weight_decay=options["weight_decay"],
-                maximize=options["maximize"],
-            )
+        if group.has_velocity and fused.wants_fused([group]) and self._step_fused(group):
             return
         grads = updates.decay(params, group.grads, options["weight_decay"], options["maximize"])
         buffers = group.velocities
@@ -211,6 +192,34 @@ class DiffusionNesterov(DropInOptimizer):
             )
         if group.has_velocity:
             self._keep_buffers(group, buffers)
+
+    def _step_fused(self, group: "_VelocityGroup") -> bool:
+        """Step a group in a kernel and return True, or return False."""
+        if not fused.can_diffuse_velocity(group.values, group.dims):
+            return False
+        if torch.compiler.is_compiling():
+            if not fused_ops.can_compile([group]):
+                return False
+            step_velocity = fused_ops.step_velocity
+        else:
+            if not fused.is_safe([group], self._buffers(group)):
+                return False
+            step_velocity = fused.step_velocity
+        velocities, _ = self._filled_buffers(group)
+        group.velocities = [*velocities]
+        step_velocity(
+            group.values,
+            group.grads,
+            velocities,
+            lr=group.how["lr"],
+            momentum=group.how["momentum"],
+            per_axis=group.per_axis,
+            dims=group.dims,
+            boundary=group.how["boundary"],
+            weight_decay=group.options["weight_decay"],
+            maximize=group.options["maximize"],
+        )
+        return True
 
     def _edges(self, groups: Sequence["_VelocityGroup"]) -> sharded.VelocityEdges | None:
         """Begin what is done next to the cuts of sharded tensors; None where nothing is cut."""

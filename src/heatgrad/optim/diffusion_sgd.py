@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from heatgrad.optim import accumulate, fused, operators, sharded
+from heatgrad.optim import accumulate, fused, fused_ops, operators, sharded
 from heatgrad.optim.base import put
 from heatgrad.optim.diffused import DiffusedSGD, chain_ends, diffuse
 from heatgrad.optim.drop_in import ActiveGroup, uses_foreach
@@ -81,6 +81,8 @@ class DiffusionSGD(DiffusedSGD):
         active = [group for group in groups if group.params]
         if any(group.options["mode"] != "global" for group in active):
             return False
+        if torch.compiler.is_compiling():
+            return fused.wants_fused(active) and self._step_compiled(active)
         if fused.wants_fused(active):
             buffers = [buffer for group in active for buffer in self._buffers(group)]
             if fused.is_safe(active, buffers):
@@ -106,6 +108,16 @@ class DiffusionSGD(DiffusedSGD):
         if any(layouts):
             for group in groups:
                 sharded.tell_written(group.params)
+        return True
+
+    def _step_compiled(self, groups: Sequence[ActiveGroup]) -> bool:
+        if not fused_ops.can_compile(groups):
+            return False
+        buffers = [
+            self._filled_buffers(group) if has_momentum(group.options) else (group.values, [])
+            for group in groups
+        ]
+        fused_ops.step_chain(groups, buffers)
         return True
 
     def _step_accumulating(self, groups: Sequence[ActiveGroup]) -> bool:

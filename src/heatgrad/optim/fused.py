@@ -13,12 +13,18 @@ from torch import Tensor
 
 from heatgrad.optim import fused_cuda, sharded
 from heatgrad.optim.drop_in import ActiveGroup
-from heatgrad.optim.fused_inputs import Velocities, chain_numbers, has_momentum, is_on_device
+from heatgrad.optim.fused_inputs import (
+    Velocities,
+    chain_numbers,
+    has_momentum,
+    is_on_device,
+    is_out_of_sight,
+)
 
-__all__ = ["can_diffuse_velocity", "is_safe", "step_chain", "step_velocity", "wants_fused"]
+__all__ = ["TYPES", "can_diffuse_velocity", "is_safe", "step_chain", "step_velocity", "wants_fused"]
 
 _PLAIN_CLASSES = frozenset({Tensor, torch.nn.Parameter})  # a subclass may keep its memory elsewhere
-_TYPES = {torch.float32: np.float32, torch.float64: np.float64}
+TYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 def wants_fused(groups: Sequence[ActiveGroup]) -> bool:
@@ -26,15 +32,13 @@ def wants_fused(groups: Sequence[ActiveGroup]) -> bool:
 
     Without any diffusion the default is the plain path, which has the bits of torch's.
     """
-    if torch.compiler.is_compiling():
-        return False  # the compiler makes kernels of the plain path
     options = [group.options for group in groups if group.params]
     if not options or any(o["differentiable"] or o["foreach"] for o in options):
         return False
     if all(o["fused"] for o in options):
         return True
     is_open = all(o["fused"] is None and o["foreach"] is None for o in options)
-    return is_open and any(is_on_device(o["diffusion"]) or o["diffusion"] != 0 for o in options)
+    return is_open and any(is_out_of_sight(o["diffusion"]) or o["diffusion"] != 0 for o in options)
 
 
 def is_safe(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> bool:
@@ -47,7 +51,7 @@ def is_safe(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> 
     if device.type == "cuda":
         is_known = fused_cuda.is_available(device, dtype)
     else:
-        is_known = device.type == "cpu" and dtype in _TYPES and _has_numba()
+        is_known = device.type == "cpu" and dtype in TYPES and _has_numba()
     if not is_known:
         return False
     for group in groups:
@@ -93,7 +97,7 @@ def step_chain(
     params = [value for group in groups for value in group.values]
     grads = [grad for group in groups for grad in group.grads]
     velocities = [buffer for of_group, _ in buffers for buffer in of_group]
-    dtype = _TYPES[params[0].dtype]
+    dtype = TYPES[params[0].dtype]
     coefficients = chain_numbers(groups, buffers).astype(dtype)
     sizes = tuple(param.numel() for param in params)
     boundary = groups[0].options["boundary"]
@@ -214,7 +218,7 @@ def step_velocity(
     from heatgrad.optim.kernels import velocity_cpu
     from heatgrad.optim.kernels.threads import for_each_run
 
-    dtype = _TYPES[params[0].dtype]
+    dtype = TYPES[params[0].dtype]
     shapes = tuple(tuple(param.shape) for param in params)
     plan = _velocity_plan(shapes, tuple(dims), velocity_cpu.COLUMNS)
     table = np.array(

@@ -29,14 +29,14 @@ from heatgrad.optim.fused_inputs import (
 )
 from heatgrad.optim.velocity_tiles import cut_into_tiles, have_tiles
 
-__all__ = ["can_diffuse_velocity", "is_available", "step_chain", "step_velocity"]
+__all__ = ["TYPES", "can_diffuse_velocity", "is_available", "step_chain", "step_velocity"]
 
 _COLUMNS = 16  # of the kernels' table of tensors
 _NUMBERS = 6  # the first column that holds a float64
 _MOST_REGISTERS = 80  # of a thread: three programs run on a multiprocessor at a time
 _CHAIN_DIALS = ("lr", "momentum", None, None, "diffusion", "weight_decay")
 # The types that are stepped, and in which one that is computed.
-_TYPES = {
+TYPES = {
     torch.float64: torch.float64,
     torch.float32: torch.float32,
     torch.bfloat16: torch.float32,
@@ -47,9 +47,9 @@ _TYPES = {
 @cache
 def is_available(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether triton is there, and compiles kernels of this type for this GPU."""
-    if dtype not in _TYPES or find_spec("triton") is None:
+    if dtype not in TYPES or find_spec("triton") is None:
         return False
-    return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.version.hip is not None or torch.cuda.get_device_properties(device).major >= 8
 
 
 def step_chain(
@@ -125,7 +125,7 @@ def _launch_chain(
     num_blocks, device = len(plan.blocks), table.device
     if num_blocks == 0:
         return
-    wide = _TYPES[dtype]
+    wide = TYPES[dtype]
     ends = {"DIRICHLET": is_dirichlet, "HAS_BESIDE": beside is not None}
     sizes = {**_types(dtype), "BLOCK": kernels.BLOCK}
     borders = scale = None
@@ -340,7 +340,7 @@ def _types(dtype: torch.dtype) -> dict[str, Any]:
     """Return triton's types of what is stepped and of what is computed."""
     from triton import language
 
-    named = {"DTYPE": dtype, "WIDE": _TYPES[dtype]}
+    named = {"DTYPE": dtype, "WIDE": TYPES[dtype]}
     return {
         key: getattr(language, str(value).removeprefix("torch.")) for key, value in named.items()
     }

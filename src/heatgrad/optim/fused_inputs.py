@@ -4,11 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from heatgrad.optim.drop_in import ActiveGroup
 
-__all__ = ["Velocities", "chain_numbers", "has_momentum", "is_on_device", "number"]
+__all__ = [
+    "Velocities",
+    "chain_numbers",
+    "has_momentum",
+    "is_on_device",
+    "is_out_of_sight",
+    "number",
+]
 
 # Of a group the momentum buffers, without momentum any tensors, and the places of those that have
 # not been stepped yet, which are zero.
@@ -47,12 +55,17 @@ def chain_numbers(groups: Sequence[ActiveGroup], buffers: Sequence[Velocities]) 
 
 def has_momentum(options: dict[str, Any]) -> bool:
     """Whether a group has momentum; a number on a device is taken for some."""
-    return is_on_device(options["momentum"]) or bool(options["momentum"] != 0)
+    return is_out_of_sight(options["momentum"]) or bool(options["momentum"] != 0)
 
 
 def is_on_device(value: object) -> bool:
     """Whether a number is a tensor that cannot be read without waiting for a device."""
     return isinstance(value, Tensor) and value.device.type != "cpu"
+
+
+def is_out_of_sight(value: object) -> bool:
+    """Whether looking at a number would wait for a device, or stop a graph that is compiled."""
+    return is_on_device(value) or (isinstance(value, Tensor) and torch.compiler.is_compiling())
 
 
 def number(value: float | Tensor) -> float:
