@@ -6,7 +6,7 @@ import torch
 
 from heatgrad.laplacian import Boundary, num_active_dims, resolve_dims
 
-__all__ = ["active_dims"]
+__all__ = ["active_dims", "active_dims_of_all"]
 
 
 def active_dims(
@@ -18,6 +18,15 @@ def active_dims(
     return _remembered(shape, dims, boundary)
 
 
+def active_dims_of_all(
+    shapes: tuple[torch.Size, ...], dims: int | tuple[int, ...] | None, boundary: Boundary
+) -> tuple[tuple[int, ...], ...]:
+    """Return `active_dims` of each shape; a list that was asked for before is one look-up."""
+    if torch.compiler.is_compiling():
+        return tuple(_active_dims(shape, dims, boundary) for shape in shapes)
+    return _all_remembered(shapes, dims, boundary)
+
+
 def _active_dims(
     shape: torch.Size, dims: int | tuple[int, ...] | None, boundary: Boundary
 ) -> tuple[int, ...]:
@@ -26,3 +35,10 @@ def _active_dims(
 
 
 _remembered = lru_cache(maxsize=4096)(_active_dims)
+
+
+@lru_cache(maxsize=256)
+def _all_remembered(
+    shapes: tuple[torch.Size, ...], dims: int | tuple[int, ...] | None, boundary: Boundary
+) -> tuple[tuple[int, ...], ...]:
+    return tuple(_remembered(shape, dims, boundary) for shape in shapes)

@@ -10,7 +10,7 @@ from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 from heatgrad.laplacian import Boundary, spectral_radius
 from heatgrad.optim import checks, fused, fused_ops, sharded, updates, velocity
 from heatgrad.optim.accelerated_pde import max_stable_diffusion, refine
-from heatgrad.optim.axes import active_dims
+from heatgrad.optim.axes import active_dims, active_dims_of_all
 from heatgrad.optim.drop_in import ActiveGroup, DropInOptimizer, uses_foreach
 from heatgrad.optim.stability import StabilityReport, StabilityRow
 
@@ -44,11 +44,11 @@ class DiffusionNesterov(DropInOptimizer):
             divided by it, and learning rate and momentum are recomputed, Eq. (V.12). `"error"`: a
             ValueError. `"off"`: nothing, to show the instability.
         maximize: Ascend instead of descend.
-        foreach: Multi-tensor path; None takes it on CUDA. Bitwise equal to the plain path.
+        foreach: Multi-tensor path; None takes it on CUDA where `fused` is not taken. Bitwise equal to the plain path.
         fused: One pass over memory by a compiled kernel, equal to the plain path but for rounding;
-            taken on a CPU for dense float32 and float64 tensors (along several axes: where all
-            from the first of them on has at most 16,384 cells).
-            None takes it where something diffuses. Refused with `foreach=True`,
+            taken for dense tensors on a CPU (numba; float32 and float64) or a GPU (triton; half
+            types too). Along several axes, all from the first of them on must have at most 16,384
+            cells on a CPU, 1,024 on a GPU. None takes it where something diffuses. Refused with `foreach=True`,
             `differentiable=True` or complex parameters, as in torch.
         differentiable: Let autograd follow the step.
 
@@ -257,7 +257,8 @@ class _VelocityGroup(ActiveGroup):
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__(options)
         dims, boundary = options["dims"], options["boundary"]
-        self.dims = [active_dims(param.shape, dims, boundary) for param in self.params]
+        shapes = tuple([param.shape for param in self.params])
+        self.dims = active_dims_of_all(shapes, dims, boundary)
         lr, momentum, self.per_axis = coefficients(options)
         shares = {n: self.per_axis / n for n in {len(axes) for axes in self.dims} if n > 0}
         beta = [shares.get(len(axes), 0.0) for axes in self.dims]

@@ -50,8 +50,9 @@ class DiffusionSGD(DiffusedSGD):
             neighbour by neighbour, equal to the plain path but for rounding; everything else
             bitwise (half types: each is bitwise torch's own, and those two differ on the CPU).
         fused: One pass over memory by a compiled kernel, equal to the plain path but for rounding;
-            it is taken on a CPU in mode `global` for dense float32 and float64 tensors, else the
-            plain path is. None takes it where something diffuses. Refused with `foreach=True`,
+            it is taken in mode `global` for dense tensors on a CPU (numba; float32 and float64) or
+            a GPU (triton; half types too), else the plain path is. None takes it where something
+            diffuses. Refused with `foreach=True`,
             `differentiable=True` or complex parameters, as in torch.
         differentiable: Let autograd follow the step.
 

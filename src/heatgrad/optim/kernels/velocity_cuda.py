@@ -248,12 +248,13 @@ def _difference(
 def _read(x, edges, place, edge, mask, HAS_CUTS: tl.constexpr, RUN: tl.constexpr):
     """Return runs of x, or of `edges` where `edge` says where, which other programs may write."""
     lane = tl.arange(0, RUN)[None, :]
-    if not HAS_CUTS:
-        return tl.load(x + RUN * place + lane, mask=mask, other=0.0)
-    is_cut = edge >= 0
-    near = tl.load(x + RUN * place + lane, mask=mask & (edge < 0), other=0.0)
-    far = tl.load(edges + RUN * edge + lane, mask=mask & is_cut, other=0.0)
-    return tl.where(is_cut, far, near)
+    is_near = mask & (edge < 0) if HAS_CUTS else mask
+    value = tl.load(x + RUN * place + lane, mask=is_near, other=0.0)
+    if HAS_CUTS:
+        is_cut = edge >= 0
+        far = tl.load(edges + RUN * edge + lane, mask=mask & is_cut, other=0.0)
+        value = tl.where(is_cut, far, value)
+    return value
 
 
 @triton.jit
