@@ -44,12 +44,13 @@ class DiffusionNesterov(DropInOptimizer):
             divided by it, and learning rate and momentum are recomputed, Eq. (V.12). `"error"`: a
             ValueError. `"off"`: nothing, to show the instability.
         maximize: Ascend instead of descend.
-        foreach: Multi-tensor path; None takes it on CUDA where `fused` is not taken. Bitwise equal to the plain path.
+        foreach: Multi-tensor path; None takes it on CUDA, where `fused` is not taken. Bitwise equal
+            to the plain path.
         fused: One pass over memory by a compiled kernel, equal to the plain path but for rounding;
             taken for dense tensors on a CPU (numba; float32 and float64) or a GPU (triton; half
             types too). Along several axes, all from the first of them on must have at most 16,384
-            cells on a CPU, 1,024 on a GPU. None takes it where something diffuses. Refused with `foreach=True`,
-            `differentiable=True` or complex parameters, as in torch.
+            cells on a CPU, 1,024 on a GPU. None takes it where something diffuses. Refused with
+            `foreach=True`, `differentiable=True` or complex parameters, as in torch.
         differentiable: Let autograd follow the step.
 
     Raises:

@@ -106,9 +106,8 @@ class DiffusionSGD(DiffusedSGD):
             for group in groups
         ]
         fused.step_chain(groups, buffers, neighbours)
-        if any(layouts):
-            for group in groups:
-                sharded.tell_written(group.params)
+        for group in groups:
+            sharded.tell_written(group.params)
         return True
 
     def _step_compiled(self, groups: Sequence[ActiveGroup]) -> bool:

@@ -85,7 +85,7 @@ class DropInOptimizer(Optimizer, ABC):
     def _buffers(self, group: ActiveGroup) -> list[Tensor | None]:
         """Return what this process holds of the momentum buffers, None where there is none yet."""
         kept = [self.state.get(p, {}).get("momentum_buffer") for p in group.params]
-        if not any(group.layouts):
+        if group.values is group.params:
             return kept
         return [None if buffer is None else sharded.held_here(buffer) for buffer in kept]
 

@@ -33,7 +33,7 @@ def can_compile(groups: Sequence[ActiveGroup]) -> bool:
     if not is_known:
         return False
     for group in groups:
-        if any(layout is not None for layout in group.layouts):
+        if group.values is not group.params:  # parts of tensors that are cut over processes
             return False
         for name in _TURNED:
             value = group.options[name]
