@@ -1,21 +1,41 @@
 """Train block 0 of the study again and follow the highest frequency of the velocity, step by step.
 
-Writes `growth.csv`: arm, step, loss of the batch, and for each batch norm the amplitude of its
-weights' highest Neumann mode in the velocity, after the step.
+Writes `growth.csv`: arm, step, loss of the batch, and for each of the two batch norms the amplitude
+of its weights' highest Neumann mode in the velocity, after the step.
 """
 
 import csv
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from heatgrad.laplacian import Laplacian
+from heatgrad.laplacian import Laplacian, spectral_radius
+from heatgrad.optim import max_stable_diffusion
 from heatgrad.study import load_study
 from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, plan
 from heatgrad.training import train
 
 HERE = Path(__file__).resolve().parent
+SIZES = (16, 32)  # weights of the two batch norms
+MOMENTUM = 0.9
+
+
+def gain(diffusion: float, size: int) -> float:
+    """Return k of the highest mode of `size` weights: what a step multiplies it by, (V.11)."""
+    highest = spectral_radius([size], "neumann")
+    return MOMENTUM - diffusion * max_stable_diffusion(MOMENTUM, 1) * highest
+
+
+def read() -> dict[float, np.ndarray]:
+    """Return, by D, one row per step: loss, amplitude in the first and the second batch norm."""
+    rows: dict[float, list[list[float]]] = {}
+    with open(HERE / "growth.csv", newline="", encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            values = [float(line[name]) for name in ("loss", "first", "second")]
+            rows.setdefault(float(line["arm"].removeprefix("D = ")), []).append(values)
+    return {diffusion: np.array(values) for diffusion, values in rows.items()}
 
 
 def follow(trial: Trial) -> list[tuple[float, ...]]:
@@ -53,7 +73,7 @@ def follow(trial: Trial) -> list[tuple[float, ...]]:
 
 
 def main() -> None:
-    """Follow the arms whose velocity diffuses unrefined."""
+    """Follow the arms whose velocity diffuses at the nominal time step."""
     torch.set_num_threads(1)
     study = load_study(HERE / "spec.toml")
     with open(HERE / "growth.csv", "w", newline="", encoding="utf-8") as file:
