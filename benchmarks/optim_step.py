@@ -4,14 +4,18 @@
 
 Optimizers take turns, round by round, so that whatever else the machine does meets all of them;
 medians and ratios are shown. The least traffic of a step with momentum is 20 bytes a parameter in
-float32 (read g, read and write p and v); the last column says how many times that a path takes at
-the bandwidth that torch's fused SGD reaches.
+float32 (read g, read and write p and v): the column "of the limit" compares with the time that this
+takes at the bandwidth of a plain sum of two arrays, measured in the same rounds. The last column is
+the memory that a step needs for a moment, beyond parameters, gradients and momentum buffers.
 """
 
 import argparse
 import json
+import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import date
@@ -22,6 +26,7 @@ import torch
 from heatgrad.optim import DiffusionNesterov, DiffusionSGD
 
 MOMENTUM = {"lr": 1e-5, "momentum": 0.9}
+LIMIT = "20 bytes a parameter"
 
 
 def bottleneck(wide: int, narrow: int, blocks: int, first: int) -> list[tuple[int, ...]]:
@@ -115,31 +120,78 @@ def measure(shapes: list[tuple[int, ...]], device: torch.device, rounds: int) ->
     params = [torch.nn.Parameter(torch.randn(shape, device=device)) for shape in shapes]
     for param in params:
         param.grad = torch.randn_like(param)
-    compared = optimizers(params)
-    for optimizer in compared.values():
-        optimizer.step()  # buffers are made, kernels compiled
-    seconds: dict[str, list[float]] = {name: [] for name in compared}
+    steps = {name: optimizer.step for name, optimizer in optimizers(params).items()}
+    for step in steps.values():
+        step()  # buffers are made, kernels compiled
+    steps[LIMIT] = traffic(sum(param.numel() for param in params), device)
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
-        for name, optimizer in compared.items():
-            seconds[name].append(timed(optimizer.step, device))
+        for name, step in steps.items():
+            seconds[name].append(timed(step, device))
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def table(seconds: dict[str, float], num_params: int) -> str:
+def traffic(num_params: int, device: torch.device) -> Callable[[], object]:
+    """Return a function that moves 20 bytes a parameter and does nothing else with them."""
+    # A sum reads two arrays and writes one: 12 bytes an element.
+    a, b, out = (torch.zeros(num_params * 20 // 12, device=device) for _ in range(3))
+    return lambda: torch.add(a, b, out=out)
+
+
+def passing_memory(name: str, shapes: list[tuple[int, ...]], device: torch.device) -> int:
+    """Return the bytes that a step takes for a moment, beyond what stays. Linux, or CUDA."""
+    params = [torch.nn.Parameter(torch.randn(shape, device=device)) for shape in shapes]
+    for param in params:
+        param.grad = torch.randn_like(param)
+    optimizer = optimizers(params)[name]
+    optimizer.step()
+    optimizer.step()
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        optimizer.step()
+        return torch.cuda.max_memory_allocated(device) - before
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is resident
+    before = resident("VmHWM")
+    optimizer.step()
+    return max(0, resident("VmHWM") - before)
+
+
+def resident(field: str) -> int:
+    """Return a field of the kernel's account of this process's memory, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def all_passing_memory(arguments: argparse.Namespace) -> dict[str, int]:
+    """Measure each path in a process of its own, whose allocator gives back what is freed."""
+    names = list(optimizers([torch.nn.Parameter(torch.zeros(1, 1, 1, 1))]))
+    command = [sys.executable, __file__, "--shapes", arguments.shapes]
+    command += ["--device", str(arguments.device), "--memory-of"]
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    return {
+        name: int(subprocess.check_output([*command, name], env=environment, text=True))
+        for name in names
+    }
+
+
+def table(seconds: dict[str, float], memory: dict[str, int], num_params: int) -> str:
     """Return the results as Markdown."""
     lines = [
         "| path | ms | to torch's fused | to torch's foreach | to torch's for-loop "
-        "| times the least traffic |",
-        "|---|---|---|---|---|---|",
+        "| of the limit | passing bytes a parameter |",
+        "|---|---|---|---|---|---|---|",
     ]
-    least = seconds["SGD, fused"]
     for name, value in seconds.items():
+        if name == LIMIT:
+            continue
         kind = "Nesterov" if "Nesterov" in name else "SGD"
-        ratios = [value / seconds[f"{kind}, {path}"] for path in ("fused", "foreach", "for-loop")]
-        cells = [f"{1e3 * value:.2f}", *(f"{r:.2f}" for r in ratios), f"{value / least:.2f}"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    rate = 20 * num_params / least / 1e9
-    lines.append(f"\ntorch's fused SGD moves {rate:.1f} GB/s at 20 bytes a parameter.")
+        bases = [seconds[f"{kind}, {path}"] for path in ("fused", "foreach", "for-loop")]
+        ratios = [value / base for base in [*bases, seconds[LIMIT]]]
+        cells = [f"{1e3 * value:.2f}", *(f"{ratio:.2f}" for ratio in ratios)]
+        lines.append(f"| {name} | {' | '.join(cells)} | {memory[name] / num_params:.2f} |")
+    rate = 20 * num_params / seconds[LIMIT] / 1e9
+    lines.append(f"\nThe limit: 20 bytes a parameter at {rate:.1f} GB/s.")
     return "\n".join(lines)
 
 
@@ -162,13 +214,18 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", type=torch.device)
     parser.add_argument("--rounds", default=15, type=int)
     parser.add_argument("--out", type=Path, help="folder for a JSON file of the numbers")
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     shapes = SHAPES[arguments.shapes]
+    if arguments.memory_of:
+        print(passing_memory(arguments.memory_of, shapes, arguments.device))
+        return
     num_params = sum(torch.Size(shape).numel() for shape in shapes)
     seconds = measure(shapes, arguments.device, arguments.rounds)
     where = f"{processor(arguments.device)}, {torch.get_num_threads()} threads"
     print(f"{arguments.shapes}: {num_params:,} parameters, {len(shapes)} tensors, {where}\n")
-    print(table(seconds, num_params))
+    memory = all_passing_memory(arguments)
+    print(table(seconds, memory, num_params))
     if arguments.out:
         kept = {
             "shapes": arguments.shapes,
@@ -178,6 +235,7 @@ def main() -> None:
             "date": date.today().isoformat(),
             "rounds": arguments.rounds,
             "seconds": seconds,
+            "passing_bytes": memory,
         }
         arguments.out.mkdir(parents=True, exist_ok=True)
         path = arguments.out / f"optim_step-{arguments.shapes}-{arguments.device.type}.json"

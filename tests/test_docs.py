@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^```([\w-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LABEL = re.compile(r"\b([LRTS])\.(\d+)\b")
+LABEL = re.compile(r"\b([LRTSV])\.(\d+)\b")
 COMMAND = typer.main.get_command(app)
 
 

@@ -34,8 +34,8 @@ def test_their_pages_can_be_written(folder, tmp_path):
 def test_the_first_epoch_comes_out_again(folder):
     """A record's own spec, cut to one epoch: the learning rate is constant, so it is the first.
 
-    Processors round differently, and steps carry that on: 1 %, and Adam, which divides by small
-    numbers, is left out.
+    Processors round differently, and steps carry that on: 1 %. Adam, which divides by small
+    numbers, is left out, and so are runs that diverged, in which rounding grows as all else does.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -48,11 +48,11 @@ def test_the_first_epoch_comes_out_again(folder):
 def _first_epochs(folder):
     results = Results.load(folder)
     for arm in results.study.arms:
-        if results.study.arms[arm].kind == "Adam":
-            continue
         record = results.select(next(iter(results.study.tasks)), arm)[0]
+        if results.study.arms[arm].kind == "Adam" or record.status == "diverged":
+            continue
         trial = Trial.model_validate(record.spec)
-        if trial.task.kind == "MNIST" and not os.environ.get("HEATGRAD_DATA"):
+        if trial.task.kind in ("MNIST", "FashionMNIST") and not os.environ.get("HEATGRAD_DATA"):
             pytest.skip("HEATGRAD_DATA is not set: no real images")
         assert trial.schedule.kind == "constant"
         again = run_trial(trial.model_copy(update={"epochs": 1})).curves

@@ -139,6 +139,11 @@ def test_data_that_are_gone_leave_a_sentence(write, make_results, tmp_path):
     assert "Real images. The data could not be loaded when this page was written." in text
 
 
+def test_controls_are_explained_where_there_are_any(page, write, make_results):
+    assert "A norm-matched arm follows the plain gradient" in page
+    assert "norm-matched" not in write(make_results(tasks=SPIRAL, arms=TWO_ARMS, seeds=1))
+
+
 def test_learning_rates_of_arms_are_not_called_shared(page, write, make_results):
     assert "learning rate 0.1 (shared by the arms, not tuned)" in page
     arms = TWO_ARMS | {"Adam": {"kind": "Adam", "lr": 0.001}}

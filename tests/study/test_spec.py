@@ -1,6 +1,7 @@
 """What a study file means: expansion, identity, presets, and the trials it plans."""
 
 import pytest
+import torch
 
 from heatgrad.study import PRESETS, StudySpec, load_study
 from heatgrad.study.trial import plan
@@ -182,6 +183,13 @@ def test_arms_and_tasks_take_the_nearest_value(spec):
         ("b", "SGD"): (0.2, 5, 7),
         ("b", "fast"): (0.9, 5, 7),
     }
+
+
+def test_loading_a_study_draws_no_random_numbers(spec):
+    """The stand-in on which options are tried has weights of its own stream."""
+    before = torch.get_rng_state()
+    load_study(spec())
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_keys_are_stable(spec):

@@ -14,6 +14,10 @@ def arms(**changes):
     return {"arms": {"SGD": {"kind": "SGD"}, "diffusion": {"kind": "DiffusionSGD", **changes}}}
 
 
+def velocity(**changes):
+    return arms(kind="DiffusionNesterov", **changes)
+
+
 MISSPELT = {
     "study key": ({"epoch": 3}, "unknown key 'epoch'; did you mean 'epochs'?"),
     "task option": (
@@ -148,6 +152,20 @@ WRONG = {
     ),
     "own baseline": ({"confirmatory": ["SGD"]}, "the baseline 'SGD' cannot be in its own family"),
     "a constant": ({"model": {"kind": "math:pi"}}, "math:pi is no class or function"),
+    "unknown group": (
+        velocity(groups=["norm_wieght"]),
+        "arms.diffusion: unknown kind 'norm_wieght'; did you mean 'norm_weight'?",
+    ),
+    "groups as text": (velocity(groups="norm_weight"), "arms.diffusion: groups must be a list of"),
+    "no groups": (velocity(groups=[]), "arms.diffusion: diffusion_groups needs at least one kind"),
+    "groups and axes": (
+        velocity(groups=["norm_weight"], dims=0),
+        "arms.diffusion: groups decide the axes, got dims = 0 too; omit one",
+    ),
+    "groups without axes": (
+        arms(groups=["norm_weight"]),
+        "arms.diffusion: unknown key 'groups' for DiffusionSGD; ",
+    ),
     "no such module": (arms(kind="nosuch.module:X"), "cannot import optimizer 'nosuch.module:X'"),
     "no such name": (arms(kind="math:Nosuch"), "cannot import optimizer 'math:Nosuch'"),
 }

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from heatgrad.core.errors import SpecError
 from heatgrad.data import Spiral
+from heatgrad.optim import DiffusionNesterov, diffusion_groups
 from heatgrad.study import StudySpec, load_study
 from heatgrad.study.run import check_study
 from heatgrad.study.trial import CURVES, load_data, make_model, make_optimizer, plan, run_trial
@@ -77,11 +79,39 @@ def test_the_placebo_is_seeded_by_its_block(spec):
     """Another permutation in every block, the same one in each repetition."""
     placebo = [t for t in plan(StudySpec.from_dict(spec())) if t.arm_name == "placebo"]
     seeds = [
-        make_optimizer(trial, [torch.nn.Parameter(torch.zeros(2))]).param_groups[0]["seed"]
+        make_optimizer(trial, torch.nn.Linear(2, 1)).param_groups[0]["seed"]
         for trial in [*placebo, *placebo]
     ]
     assert seeds[:2] == seeds[2:]
     assert seeds[0] != seeds[1]
+
+
+def test_groups_name_what_diffuses(spec):
+    """The update of `DiffusionNesterov(diffusion_groups(...))` written by hand, to the bit."""
+    arms = {"velocity": {"kind": "DiffusionNesterov", "groups": ["norm_weight"], "diffusion": 0.5}}
+    trial = trials(spec, arms=arms, baseline="velocity", confirmatory=[])["velocity"]
+    model, twin = (make_model(trial, load_data(trial)).eval() for _ in range(2))
+    ours = make_optimizer(trial, model)
+    theirs = DiffusionNesterov(diffusion_groups(twin, "norm_weight", diffusion=0.5), lr=0.1)
+    for _ in range(3):
+        for net, optimizer in ((model, ours), (twin, theirs)):
+            optimizer.zero_grad()
+            net(load_data(trial).x_train)[:, 0].mean().backward()
+            optimizer.step()
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True)
+    )
+    diffused, rest = ours.param_groups
+    assert diffused["param_names"] == ["layers.2.weight", "layers.6.weight"]
+    assert (diffused["diffusion"], rest["diffusion"]) == (0.5, 0.0)
+
+
+def test_groups_that_a_network_lacks_are_refused_before_the_run(spec):
+    """One line with the arm's name, and the kinds that there are."""
+    arms = {"conv": {"kind": "DiffusionNesterov", "groups": ["conv_out"]}}
+    study = load_study(spec(arms=arms, baseline="conv", confirmatory=[]))
+    with pytest.raises(SpecError, match=r"arms\.conv: the model has no parameter of kind 'conv_ou"):
+        check_study(study)
 
 
 def test_a_trial_that_diverges_stops_and_says_so(spec):

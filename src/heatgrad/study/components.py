@@ -116,12 +116,19 @@ def resolve(component: Component, registry: Mapping[str, Any], what: str, where:
 def _parameters(
     target: Callable[..., Any], component: Component, what: str, where: str
 ) -> dict[str, inspect.Parameter]:
-    """Return the parameters that a spec may set."""
+    """Return the parameters that a spec may set.
+
+    Beside its own, an optimizer that diffuses along axes has `groups`: the kinds of parameters
+    that it diffuses, from which the study makes its parameter groups.
+    """
     try:
         parameters = inspect.signature(target).parameters
     except (TypeError, ValueError):
         raise SpecError(f"{where}: {component.kind} is no class or function with options") from None
-    return {name: p for name, p in parameters.items() if name not in PASSED[what]}
+    settable = {name: p for name, p in parameters.items() if name not in PASSED[what]}
+    if what == "optimizer" and {"dims", "boundary", "diffusion"} <= settable.keys():
+        settable["groups"] = inspect.Parameter("groups", inspect.Parameter.KEYWORD_ONLY)
+    return settable
 
 
 def _is_flag(parameter: inspect.Parameter) -> bool:

@@ -97,7 +97,7 @@ def _measure(trial: Trial) -> float:
         dataset = load_data(trial)
         model = make_model(trial, dataset)
         loss = lookup(trial.loss, LOSSES, "loss")
-        optimizer = make_optimizer(trial, model.parameters())
+        optimizer = make_optimizer(trial, model)
         x, y = dataset.x_train[: trial.batch_size], dataset.y_train[: trial.batch_size]
         count, started = -2, 0.0  # two steps to warm up
         while count < 1 or time.perf_counter() - started < _SECONDS_MEASURED:

@@ -21,7 +21,7 @@ from heatgrad.study.results import Results
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import Store
 from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, plan
-from heatgrad.training import LOSSES, SCHEDULES
+from heatgrad.training import LOSSES, SCHEDULES, initialised
 
 __all__ = ["Workload", "default_workers", "load_study", "run_study", "workload"]
 
@@ -149,12 +149,12 @@ def check_study(study: StudySpec) -> None:
     for trial in plan(study.with_seeds(1)):
         if trial.task_name not in models:
             models[trial.task_name] = make_model(trial, load_data(trial))
-        params = list(models[trial.task_name].parameters())
-        for param in params:
+        model = models[trial.task_name]
+        for param in model.parameters():
             param.grad = torch.zeros_like(param)
         with warnings.catch_warnings(record=True) as raised:
             warnings.simplefilter("always")
-            optimizer = make_optimizer(trial, params)
+            optimizer = make_optimizer(trial, model)
             build(optimizer.step, f"arms.{trial.arm_name}")
         said |= {f"arms.{trial.arm_name}: {warning.message}": None for warning in raised}
     for text in said:
@@ -166,6 +166,12 @@ def default_workers() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _stand_in() -> torch.nn.Module:
+    """Return a tiny network that has parameters of every kind of `diffusion_groups`."""
+    nn = torch.nn
+    return initialised(lambda: nn.Sequential(nn.Conv2d(2, 2, 3), nn.BatchNorm2d(2)), seed=0)
 
 
 def _exists(path: Path) -> bool:
@@ -188,7 +194,7 @@ def _check_names(study: StudySpec) -> None:
             arms.add(trial.arm_name)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                optimizer = make_optimizer(trial, [torch.nn.Parameter(torch.zeros(2))])
+                optimizer = make_optimizer(trial, _stand_in())
             schedule = find(trial.schedule, SCHEDULES, "schedule", "schedule")
             options = trial.schedule.options
             build(schedule, "schedule", optimizer, trial.epochs, **options)

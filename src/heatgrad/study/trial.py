@@ -17,7 +17,7 @@ from heatgrad.core.random import stream_seed
 from heatgrad.core.spec import Spec, canonical_json, digest
 from heatgrad.data import TASKS, Dataset, Task
 from heatgrad.models import MODELS
-from heatgrad.optim import OPTIMIZERS
+from heatgrad.optim import OPTIMIZERS, diffusion_groups
 from heatgrad.study.components import Component, build, find, resolve
 from heatgrad.study.spec import StudySpec
 from heatgrad.training import LOSSES, SCHEDULES, EpochRecord, initialised, train
@@ -167,13 +167,16 @@ def make_model(trial: Trial, dataset: Dataset) -> nn.Module:
     return model.to(memory_format=torch.channels_last) if len(dataset.input_shape) == 3 else model  # type: ignore[call-overload]
 
 
-def make_optimizer(trial: Trial, params: Any) -> torch.optim.Optimizer:
-    """Return the trial's optimizer; one that takes a `seed` gets the block's."""
+def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
+    """Return the trial's optimizer of a network; one that takes a `seed` gets the block's."""
     where = f"arms.{trial.arm_name}"
     target = find(trial.optimizer, OPTIMIZERS, "optimizer", where)
     options = dict(trial.optimizer.options)
     if "seed" in inspect.signature(target).parameters:
         options.setdefault("seed", stream_seed(trial.seed, "method"))
+    params: Any = model.parameters()
+    if "groups" in options:
+        params = build(_groups, where, model, options.pop("groups"), options)
     optimizer: torch.optim.Optimizer = build(target, where, params, **options)
     _check_is(optimizer, torch.optim.Optimizer, f"{where}: optimizer '{trial.optimizer.kind}'")
     return optimizer
@@ -190,7 +193,7 @@ def run_trial(
     """
     dataset = load_data(trial)
     model = make_model(trial, dataset)
-    optimizer = make_optimizer(trial, model.parameters())
+    optimizer = make_optimizer(trial, model)
     schedule = find(trial.schedule, SCHEDULES, "schedule", "schedule")
     scheduler = build(schedule, "schedule", optimizer, trial.epochs, **trial.schedule.options)
     records = []
@@ -215,6 +218,16 @@ def run_trial(
         num_train=len(dataset.y_train),
         weights=_weights(model),
     )
+
+
+def _groups(model: nn.Module, kinds: Any, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the parameter groups of an arm that names the kinds of parameters it diffuses."""
+    if not isinstance(kinds, list | tuple) or not all(isinstance(kind, str) for kind in kinds):
+        raise ValueError(f"groups must be a list of texts such as ['norm_weight'], got {kinds!r}")
+    if options.get("dims") is not None:
+        raise ValueError(f"groups decide the axes, got dims = {options['dims']!r} too; omit one")
+    how = {name: options[name] for name in ("diffusion", "boundary") if name in options}
+    return diffusion_groups(model, *kinds, **how)
 
 
 def _check_is(value: Any, kind: type, what: str) -> None:

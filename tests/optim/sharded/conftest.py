@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent
+# Run by the tests, in processes of their own.
+collect_ignore = ["meeting.py", "traffic.py", "training.py", "worker.py"]
 
 
 @pytest.fixture(scope="session")

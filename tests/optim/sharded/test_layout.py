@@ -37,7 +37,7 @@ def test_boxes_and_holders_are_those_of_chunk(shape, mesh_shape, data):
     cuts = tuple(data.draw(st.permutations(list(enumerate(axes)))))
     for coordinate, part in parts(shape, mesh_shape, cuts):
         layout = Layout(shape, mesh_shape, cuts, coordinate)
-        first, sizes = layout.box()
+        first, sizes = layout.box
         assert sizes == tuple(part.shape)
         if part.numel():
             assert np.ravel_multi_index(first, shape) == part.reshape(-1)[0]

@@ -5,8 +5,8 @@ import json
 import pytest
 
 
-def compare(run_processes, world, folder, *arguments):
-    run_processes("worker.py", world, folder, *arguments)
+def compare(run_processes, world, folder, *arguments, seconds=240):
+    run_processes("worker.py", world, folder, *arguments, seconds=seconds)
     every = json.loads((folder / "found.json").read_text())
     assert len(every) == world
     for found in every:

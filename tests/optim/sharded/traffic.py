@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
+from meeting import leave, meet
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
@@ -39,9 +39,7 @@ def bytes_and_messages(build, rows, columns, mesh):
 
 
 def main(rank, world, folder):
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world
-    )
+    meet(rank, world, folder)
     mesh = init_device_mesh("cpu", (world,))
     found = {}
     for rows in (12, 120):
@@ -52,7 +50,7 @@ def main(rank, world, folder):
         }.items():
             found[f"{name}, {rows} rows"] = bytes_and_messages(build, rows, 50, mesh)
     (Path(folder) / f"found{rank}.json").write_text(json.dumps(found))
-    dist.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

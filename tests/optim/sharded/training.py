@@ -8,8 +8,8 @@ steps without any of it and writes the parameters to FOLDER/whole.pt. `second` c
 import sys
 
 import torch
-import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
+from meeting import leave, meet
 from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.device_mesh import init_device_mesh
@@ -60,9 +60,7 @@ def sharded(mesh):
 
 
 def main(rank, world, folder, phase):
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting-{phase}", rank=rank, world_size=world
-    )
+    meet(rank, world, folder, phase)
     mesh = init_device_mesh("cpu", (world,))
     for name, build in BUILDS.items():
         model = network() if phase in ("whole", "ddp") else sharded(mesh)
@@ -88,7 +86,7 @@ def main(rank, world, folder, phase):
         for key, param in model.named_parameters():
             ours = param.full_tensor() if phase == "second" else param
             torch.testing.assert_close(ours.detach(), wholes[key], rtol=1e-10, atol=1e-12)
-    dist.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ bytes that were sent.
 
 import itertools
 import json
-import os
 import sys
 from functools import partial
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from meeting import leave, meet
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.placement_types import _StridedShard
@@ -30,6 +30,9 @@ from heatgrad.optim.sharded import Exchange
 
 # Uneven over 2, 3 and 4, smaller than the world, without elements, with one, long kernels.
 SHAPES = ((7, 3, 3, 3), (7,), (1,), (2, 5), (0, 3), (), (5, 4, 2), (13, 2), (3,))
+# Other types, and the factor that brings their rounding to that of float64.
+DTYPES = {torch.float32: 1e-7, torch.complex64: 1e-7, torch.bfloat16: 1e-11}
+NARROW = ("chain-neumann-False", "chain-all-dirichlet-None", "velocity-0-neumann-False", "layer")
 BOUNDARIES = ("neumann", "periodic", "dirichlet")
 STEPS = 3
 MOMENTUM = {"lr": 0.1, "momentum": 0.9}
@@ -114,9 +117,14 @@ def layouts(world):
     )
 
 
-def normal(shapes, seed):
+def nowhere(k, shape):
+    """Cut nothing."""
+
+
+def normal(shapes, seed, dtype):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    wide = torch.promote_types(dtype, torch.float64)
+    return [torch.randn(shape, generator=generator, dtype=wide).to(dtype) for shape in shapes]
 
 
 def whole(tensor):
@@ -127,16 +135,18 @@ def cut(tensor, place):
     return tensor if place is None else distribute_tensor(tensor, *place, src_data_rank=None)
 
 
-def run(build, where):
+def run(build, where, dtype=torch.float64):
     """Return parameters and momentum buffers after some steps, whole."""
     places = [where(k, shape) for k, shape in enumerate(SHAPES)]
     params = [
         torch.nn.Parameter(cut(value, place))
-        for value, place in zip(normal(SHAPES, 0), places, strict=True)
+        for value, place in zip(normal(SHAPES, 0, dtype), places, strict=True)
     ]
     optimizer = build(params)
     for step in range(STEPS):
-        for k, (param, grad) in enumerate(zip(params, normal(SHAPES, 1 + step), strict=True)):
+        for k, (param, grad) in enumerate(
+            zip(params, normal(SHAPES, 1 + step, dtype), strict=True)
+        ):
             param.grad = None if step == 0 and k == 3 else cut(grad, places[k])
         optimizer.step()
     state = [optimizer.state[p].get("momentum_buffer") for p in params if p in optimizer.state]
@@ -156,10 +166,7 @@ def error(ours, theirs):
 
 
 def main(rank, world, folder, *, thorough):
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world
-    )
-    torch.set_num_threads(1)
+    meet(rank, world, folder)
     sent = [0]
     start = Exchange.start
 
@@ -171,19 +178,21 @@ def main(rank, world, folder, *, thorough):
     Exchange.start = counted
     found = {}
     builds = dict(cases(thorough=thorough))
-    wholes = {name: run(build, lambda k, shape: None) for name, build in builds.items()}
+    wholes = {name: run(build, nowhere) for name, build in builds.items()}
     for how, where in layouts(world):
         for name, build in builds.items():
             sent[0] = 0
             ours = run(build, where)
             found[f"{how}: {name}"] = (error(ours, wholes[name]), sent[0])
+            for dtype in DTYPES if how == "fsdp" and name in NARROW else ():
+                ours, theirs = (run(build, there, dtype) for there in (where, nowhere))
+                found[f"{how}: {name} {dtype}"] = (error(ours, theirs) * DTYPES[dtype], sent[0])
     every = [None] * world
     dist.all_gather_object(every, found)
     if rank == 0:
         (Path(folder) / "found.json").write_text(json.dumps(every))
-    dist.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], thorough="all" in sys.argv)
