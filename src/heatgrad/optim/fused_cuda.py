@@ -77,8 +77,7 @@ def step_chain(
     sizes = tuple([param.numel() for param in params])
     plan = _chain_plan(sizes, boundary == "periodic", kernels.BLOCK, params[0].device)
     rows = _rows(params, grads, velocities, numbers)
-    rows[:, 3] = sizes
-    rows[:, 4:6] = plan.neighbours
+    rows[:, 3:6] = plan.places
     if neighbours is not None:  # their places among what other processes have sent
         rows[:, 4] = 2 * (np.cumsum(neighbours.counts) - neighbours.counts)
         rows[:, 5] = rows[:, 4] + 1
@@ -173,11 +172,11 @@ class _ChainPlan(NamedTuple):
 
     Attributes:
         blocks: Tensor, and number within it, of each block, int32, on the device.
-        neighbours: The tensors left and right of each, -1 at an end, int64.
+        places: Size of each tensor, and the tensors left and right of it, -1 at an end, int64.
     """
 
     blocks: Tensor
-    neighbours: np.ndarray
+    places: np.ndarray
 
 
 @lru_cache(maxsize=64)
@@ -186,13 +185,14 @@ def _chain_plan(
 ) -> _ChainPlan:
     blocks = [(k, i) for k, size in enumerate(sizes) for i in range(-(-size // block))]
     filled = [k for k, size in enumerate(sizes) if size > 0]
-    neighbours = np.full((len(sizes), 2), -1, dtype=np.int64)
+    places = np.full((len(sizes), 3), -1, dtype=np.int64)
+    places[:, 0] = sizes
     for left, right in pairwise(filled):
-        neighbours[left, 1], neighbours[right, 0] = right, left
+        places[left, 2], places[right, 1] = right, left
     if is_periodic and filled:
-        neighbours[filled[0], 0], neighbours[filled[-1], 1] = filled[-1], filled[0]
+        places[filled[0], 1], places[filled[-1], 2] = filled[-1], filled[0]
     table = torch.tensor(blocks, dtype=torch.int32).view(-1, 2)
-    return _ChainPlan(table.to(device), neighbours)
+    return _ChainPlan(table.to(device), places)
 
 
 def can_diffuse_velocity(params: Sequence[Tensor], dims: Sequence[tuple[int, ...]]) -> bool:

@@ -46,10 +46,11 @@ def chain_numbers(groups: Sequence[ActiveGroup], buffers: Sequence[Velocities]) 
         )
     counts = [len(group.params) for group in groups]
     table = np.array(rows, dtype=np.float64).repeat(counts, axis=0)
-    # As in torch, the first velocity is the gradient, not dampened.
-    starts = np.cumsum([0, *counts[:-1]])
-    for start, (_, places) in zip(starts, buffers, strict=True):
-        table[[start + place for place in places], 2] = 1
+    start = 0
+    for count, (_, places) in zip(counts, buffers, strict=True):
+        if places:  # as in torch, the first velocity is the gradient, not dampened
+            table[[start + place for place in places], 2] = 1
+        start += count
     return table
 
 
