@@ -4,7 +4,7 @@
 
 The networks are 16 convolution kernels of equal size, so only the size changes. The figure has
 log-log axes; the slope is fitted over the sizes above a million parameters. The limit is the time
-that the least traffic, 20 bytes a parameter, takes at the bandwidth of a plain sum of two arrays.
+that the least traffic, 20 bytes a parameter, takes at the bandwidth of adding one array to another.
 """
 
 import argparse

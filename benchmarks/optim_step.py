@@ -4,9 +4,10 @@
 
 Optimizers take turns, round by round, so that whatever else the machine does meets all of them;
 medians and ratios are shown. The least traffic of a step with momentum is 20 bytes a parameter in
-float32 (read g, read and write p and v): the column "of the limit" compares with the time that this
-takes at the bandwidth of a plain sum of two arrays, measured in the same rounds. The last column is
-the memory that a step needs for a moment, beyond parameters, gradients and momentum buffers.
+float32 (read g, read and write p and v): the column "of the limit" compares with the time that
+this takes at the bandwidth of adding one array to another, measured in the same rounds. The last
+column is the memory that a step needs for a moment, beyond parameters, gradients and momentum
+buffers.
 """
 
 import argparse
@@ -115,14 +116,22 @@ def timed(step: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def measure(shapes: list[tuple[int, ...]], device: torch.device, rounds: int) -> dict[str, float]:
-    """Return the median seconds of a step, by name, over interleaved rounds."""
+def measure(
+    shapes: list[tuple[int, ...]], device: torch.device, rounds: int, *, replayed: bool = False
+) -> dict[str, float]:
+    """Return the median seconds of a step, by name, over interleaved rounds.
+
+    Steps that are replayed from a CUDA graph take the time of the device alone.
+    """
     params = [torch.nn.Parameter(torch.randn(shape, device=device)) for shape in shapes]
     for param in params:
         param.grad = torch.randn_like(param)
     steps = {name: optimizer.step for name, optimizer in optimizers(params).items()}
     for step in steps.values():
         step()  # buffers are made, kernels compiled
+        step()
+    if replayed:
+        steps = {name: captured(step) for name, step in steps.items()}
     steps[LIMIT] = traffic(sum(param.numel() for param in params), device)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
@@ -131,11 +140,20 @@ def measure(shapes: list[tuple[int, ...]], device: torch.device, rounds: int) ->
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def captured(step: Callable[[], object]) -> Callable[[], object]:
+    """Return a function that replays a step from a CUDA graph."""
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
 def traffic(num_params: int, device: torch.device) -> Callable[[], object]:
     """Return a function that moves 20 bytes a parameter and does nothing else with them."""
-    # A sum reads two arrays and writes one: 12 bytes an element.
-    a, b, out = (torch.zeros(num_params * 20 // 12, device=device) for _ in range(3))
-    return lambda: torch.add(a, b, out=out)
+    # Adding in place reads two arrays and writes one: 12 bytes an element.
+    a, b = (torch.zeros(num_params * 20 // 12, device=device) for _ in range(2))
+    return lambda: a.add_(b)
 
 
 def passing_memory(name: str, shapes: list[tuple[int, ...]], device: torch.device) -> int:
@@ -226,6 +244,10 @@ def main() -> None:
     print(f"{arguments.shapes}: {num_params:,} parameters, {len(shapes)} tensors, {where}\n")
     memory = all_passing_memory(arguments)
     print(table(seconds, memory, num_params))
+    replays = None
+    if arguments.device.type == "cuda":
+        replays = measure(shapes, arguments.device, arguments.rounds, replayed=True)
+        print(f"\nReplayed from a CUDA graph:\n\n{table(replays, memory, num_params)}")
     if arguments.out:
         kept = {
             "shapes": arguments.shapes,
@@ -235,6 +257,7 @@ def main() -> None:
             "date": date.today().isoformat(),
             "rounds": arguments.rounds,
             "seconds": seconds,
+            "seconds_replayed": replays,
             "passing_bytes": memory,
         }
         arguments.out.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from heatgrad.optim.updates import descend_foreach, scalar
 __all__ = ["can_accumulate", "heavy_ball_along_chain"]
 
 # Elements that are stepped at a time on a CPU, so that they are fetched from memory once.
-_PIECE = 1 << 18
+_PIECE = 1 << 20
 
 
 def can_accumulate(params: Sequence[Tensor], buffers: Sequence[Tensor | None]) -> bool:
@@ -100,13 +100,19 @@ def _cut(
     for low in range(0, n, size):
         high = min(n, low + size)
         first, last = max(1, low), min(high, n - 1)
-        beside = [
-            (velocity[:, first:high], grad[:, first - 1 : high - 1]),
-            (velocity[:, low:last], grad[:, low + 1 : last + 1]),
-        ]
+        beside = []
         if low == 0:
-            beside.append((velocity[:, :1], ends[0]))
+            beside.append((velocity.narrow(1, 0, 1), ends[0]))
+        if high > first:
+            count = high - first
+            beside.append((velocity.narrow(1, first, count), grad.narrow(1, first - 1, count)))
+        if last > low:
+            count = last - low
+            beside.append((velocity.narrow(1, low, count), grad.narrow(1, low + 1, count)))
         if high == n:
-            beside.append((velocity[:, -1:], ends[1]))
-        pieces.append(_Piece(param[:, low:high], grad[:, low:high], velocity[:, low:high], beside))
+            beside.append((velocity.narrow(1, n - 1, 1), ends[1]))
+        here = [param, grad, velocity]
+        if high - low < n:
+            here = [x.narrow(1, low, high - low) for x in here]
+        pieces.append(_Piece(*here, beside))
     return pieces

@@ -140,7 +140,7 @@ class DiffusionNesterov(DropInOptimizer):
         for group in groups:
             self._update(group)
             if edges is not None:
-                edges.mend(group.values, group.velocities, start, **group.how)
+                edges.mend(group.values, self._buffers(group), start, **group.how)
             sharded.tell_written(group.params)
             start += len(group.params)
         return loss
@@ -181,9 +181,9 @@ class DiffusionNesterov(DropInOptimizer):
         if group.has_velocity and fused.wants_fused([group]) and self._step_fused(group):
             return
         grads = updates.decay(params, group.grads, options["weight_decay"], options["maximize"])
-        buffers = group.velocities
+        buffers: list[Tensor | None] = [None] * len(params)
         if group.has_velocity:
-            buffers[:] = self._buffers(group)
+            buffers = self._buffers(group)
         if uses_foreach(options, params):
             velocity.diffused_nesterov_foreach(params, grads, buffers, dims=group.dims, **how)
         else:
@@ -206,12 +206,10 @@ class DiffusionNesterov(DropInOptimizer):
             if not fused.is_safe([group], self._buffers(group)):
                 return False
             step_velocity = fused.step_velocity
-        velocities, _ = self._filled_buffers(group)
-        group.velocities = [*velocities]
         step_velocity(
             group.values,
             group.grads,
-            velocities,
+            self._filled_buffers(group)[0],
             lr=group.how["lr"],
             momentum=group.how["momentum"],
             per_axis=group.per_axis,
@@ -252,7 +250,6 @@ class _VelocityGroup(ActiveGroup):
         how: η, γ and the β of each parameter, refined above the bound, and the boundary.
         per_axis: N β, shared by the N axes of a parameter.
         has_velocity: Whether anything of the velocity outlives the step.
-        velocities: The parts held here, filled in by the step.
     """
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -264,7 +261,6 @@ class _VelocityGroup(ActiveGroup):
         shares = {n: self.per_axis / n for n in {len(axes) for axes in self.dims} if n > 0}
         beta = [shares.get(len(axes), 0.0) for axes in self.dims]
         self.has_velocity = not (velocity.is_zero(momentum) and all(map(velocity.is_zero, beta)))
-        self.velocities: list[Tensor | None] = [None] * len(self.params)
         self.how: dict[str, Any] = {
             "lr": lr,
             "momentum": momentum,

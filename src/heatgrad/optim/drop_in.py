@@ -23,6 +23,7 @@ class ActiveGroup:
         layouts: How each is cut over processes; None where all of it is here.
         grads: Their gradients (of a DTensor the part that is held here): first as the caller left
             them, then decayed, diffused, clipped.
+        buffers: What is held here of their momentum buffers, once they have been looked up.
     """
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -36,6 +37,7 @@ class ActiveGroup:
                 )
         if options["fused"] and any(p.is_complex() for p in self.params):
             raise RuntimeError("fused=True does not support complex parameters")
+        self.buffers: list[Tensor | None] | None = None
         self.values = self.params
         self.grads: list[Tensor] = [param.grad for param in self.params]  # type: ignore[misc]
         self.layouts: list[sharded.Layout | None] = [None] * len(self.params)
@@ -84,22 +86,23 @@ class DropInOptimizer(Optimizer, ABC):
 
     def _buffers(self, group: ActiveGroup) -> list[Tensor | None]:
         """Return what this process holds of the momentum buffers, None where there is none yet."""
-        kept = [self.state.get(p, {}).get("momentum_buffer") for p in group.params]
-        if group.values is group.params:
-            return kept
-        return [None if buffer is None else sharded.held_here(buffer) for buffer in kept]
+        if group.buffers is None:
+            state = self.state
+            kept = [state[p].get("momentum_buffer") if p in state else None for p in group.params]
+            if group.values is not group.params:
+                kept = [None if x is None else sharded.held_here(x) for x in kept]
+            group.buffers = kept
+        return group.buffers
 
     def _filled_buffers(self, group: ActiveGroup) -> tuple[list[Tensor], list[int]]:
         """Return the momentum buffers, new ones of zeros where there is none, and their places."""
-        kept = self._buffers(group)
-        new = [i for i, buffer in enumerate(kept) if buffer is None]
-        buffers = [
-            torch.zeros_like(value) if buffer is None else buffer
-            for buffer, value in zip(kept, group.values, strict=True)
-        ]
+        buffers = self._buffers(group)
+        new = [i for i, buffer in enumerate(buffers) if buffer is None]
+        for i in new:
+            buffers[i] = torch.zeros_like(group.values[i])
         if new:
             self._keep_buffers(group, buffers)
-        return buffers, new
+        return buffers, new  # type: ignore[return-value]
 
     def _keep_buffers(self, group: ActiveGroup, buffers: Sequence[Tensor | None]) -> None:
         """Put new or replaced momentum buffers into the state; a DTensor's are cut as it is."""

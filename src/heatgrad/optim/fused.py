@@ -61,11 +61,9 @@ def is_safe(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> 
                 value.requires_grad or (is_on_device(value) and value.device != device)
             ):
                 return False
-    return (
-        _PLAIN_CLASSES.issuperset(map(type, tensors))
-        and {tensor.dtype for tensor in tensors} == {dtype}
-        and {tensor.get_device() for tensor in tensors} == {tensors[-1].get_device()}
-        and all(tensor.is_contiguous() for tensor in tensors)
+    kinds = {(t.dtype, t.get_device(), t.is_contiguous()) for t in tensors}
+    return kinds == {(dtype, tensors[-1].get_device(), True)} and _PLAIN_CLASSES.issuperset(
+        map(type, tensors)
     )
 
 
@@ -102,13 +100,8 @@ def step_chain(
     sizes = tuple(param.numel() for param in params)
     boundary = groups[0].options["boundary"]
     plan = _plan(sizes, boundary == "periodic", chain_cpu.BLOCK, neighbours is not None)
-    table = np.array(
-        [
-            (p.data_ptr(), g.data_ptr(), v.data_ptr(), n)
-            for p, g, v, n in zip(params, grads, velocities, sizes, strict=True)
-        ],
-        dtype=np.int64,
-    )
+    table = _addresses(params, grads, velocities)
+    table[:, 3] = sizes
     if neighbours is not None:
         pairs = np.zeros((len(params), 2), dtype)
         pairs[np.array(neighbours.counts) == 1] = neighbours.values.numpy().reshape(-1, 2)
@@ -158,6 +151,16 @@ def step_chain(
     torch.autograd.graph.increment_version(written)
 
 
+def _addresses(
+    params: Sequence[Tensor], grads: Sequence[Tensor], buffers: Sequence[Tensor]
+) -> np.ndarray:
+    """Return the kernels' table with the addresses filled in, int64, shape (tensors, 4)."""
+    table = np.empty((len(params), 4), dtype=np.int64)
+    for column, tensors in enumerate((params, grads, buffers)):
+        table[:, column] = [tensor.data_ptr() for tensor in tensors]
+    return table
+
+
 def _with_neighbours(
     table: np.ndarray, coefficients: np.ndarray, beside: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -176,10 +179,15 @@ def can_diffuse_velocity(params: Sequence[Tensor], dims: Sequence[tuple[int, ...
     """Whether the kernel knows a way along these axes of each tensor."""
     if params[0].is_cuda:
         return fused_cuda.can_diffuse_velocity(params, dims)
+    return _have_ways(tuple([param.shape for param in params]), tuple(dims))
+
+
+@lru_cache(maxsize=256)
+def _have_ways(shapes: tuple[tuple[int, ...], ...], dims: tuple[tuple[int, ...], ...]) -> bool:
     return all(
-        _way(tuple(p.shape), axes)[0] is not None
-        for p, axes in zip(params, dims, strict=True)
-        if p.numel() > 0
+        _way(shape, axes)[0] is not None
+        for shape, axes in zip(shapes, dims, strict=True)
+        if 0 not in shape
     )
 
 
@@ -219,21 +227,14 @@ def step_velocity(
     from heatgrad.optim.kernels.threads import for_each_run
 
     dtype = TYPES[params[0].dtype]
-    shapes = tuple(tuple(param.shape) for param in params)
+    shapes = tuple([param.shape for param in params])
     plan = _velocity_plan(shapes, tuple(dims), velocity_cpu.COLUMNS)
-    table = np.array(
-        [
-            (p.data_ptr(), g.data_ptr(), v.data_ptr(), p.numel())
-            for p, g, v in zip(params, grads, buffers, strict=True)
-        ],
-        dtype=np.int64,
-    )
+    table = _addresses(params, grads, buffers)
+    table[:, 3] = plan.sizes
+    coefficients = np.empty((len(params), 5), dtype)
     sign = -1.0 if maximize else 1.0
-    numbers, strength = (float(lr), float(momentum)), float(per_axis)
-    coefficients = np.array(
-        [(*numbers, strength / max(1, len(axes)), float(weight_decay), sign) for axes in dims],
-        dtype=dtype,
-    )
+    coefficients[:] = (float(lr), float(momentum), float(per_axis), float(weight_decay), sign)
+    coefficients[:, 2] /= plan.num_axes
     ends = ("neumann", "periodic", "dirichlet").index(boundary)
     like = np.empty(0, dtype)
     for_each_run(
@@ -241,7 +242,7 @@ def step_velocity(
             table, plan.axes, plan.blocks, like, coefficients, ends, first, last
         ),
         len(plan.blocks),
-        sum(param.numel() for param in params),
+        int(plan.sizes.sum()),
     )
     torch.autograd.graph.increment_version([*params, *buffers])
 
@@ -252,10 +253,14 @@ class _VelocityPlan(NamedTuple):
     Attributes:
         blocks: Kind, tensor and three numbers of each block, int64.
         axes: Sizes and strides of each tensor's diffused axes, int64.
+        sizes: Elements of each tensor, int64.
+        num_axes: Axes among which a tensor's strength is shared, at least 1, int64.
     """
 
     blocks: np.ndarray
     axes: np.ndarray
+    sizes: np.ndarray
+    num_axes: np.ndarray
 
 
 @lru_cache(maxsize=64)
@@ -298,7 +303,12 @@ def _velocity_plan(
             ]
     # The largest tensors first: then the last blocks, which threads wait for, are small.
     blocks.sort(key=lambda block: -prod(shapes[block[1]]))
-    return _VelocityPlan(np.array(blocks, dtype=np.int64).reshape(-1, 5), steps)
+    return _VelocityPlan(
+        np.array(blocks, dtype=np.int64).reshape(-1, 5),
+        steps,
+        np.array([prod(shape) for shape in shapes], dtype=np.int64),
+        np.array([max(1, len(axes)) for axes in dims], dtype=np.int64),
+    )
 
 
 def _way(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[str | None, int]:
