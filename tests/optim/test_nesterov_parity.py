@@ -91,3 +91,22 @@ def test_checkpoints_go_both_ways(parameters, give_gradients):
     assert all(torch.equal(a, b) for a, b in zip(our_params, torch_params, strict=True))
     assert ours.param_groups[0]["lr"] == 0.1
     assert ours.param_groups[0]["diffusion"] == 0.0
+
+
+@pytest.mark.parametrize("dims", [0, -1, (0, 1), None])
+def test_multi_tensor_path_is_the_plain_path(boundary, dims, draw, give_gradients, untouched):
+    """Neighbours accumulated in place, on lines of one, two and more cells, empty ones too."""
+    shapes = ((3, 4), (5, 1, 2), (0, 3), (1, 6), (2, 2), (4, 3, 2, 2))
+    ends = []
+    for foreach in (False, True):
+        params = [torch.nn.Parameter(value) for value in draw(shapes, torch.float64)]
+        optimizer = DiffusionNesterov(
+            params, lr=0.1, dims=dims, boundary=boundary, weight_decay=0.1, foreach=foreach
+        )
+        for step in range(4):
+            give_gradients(params, step, missing=(1,) if step == 0 else ())
+            with untouched(params):
+                optimizer.step()
+        ends.append([*params, *(optimizer.state[p]["momentum_buffer"] for p in params)])
+    for plain, ours in zip(*ends, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-13)

@@ -111,8 +111,8 @@ def _cut(
             beside.append((velocity.narrow(1, low, count), grad.narrow(1, low + 1, count)))
         if high == n:
             beside.append((velocity.narrow(1, n - 1, 1), ends[1]))
-        here = [param, grad, velocity]
-        if high - low < n:
-            here = [x.narrow(1, low, high - low) for x in here]
-        pieces.append(_Piece(*here, beside))
+        here = (low, high - low)
+        pieces.append(
+            _Piece(param.narrow(1, *here), grad.narrow(1, *here), velocity.narrow(1, *here), beside)
+        )
     return pieces

@@ -1,6 +1,7 @@
 """Nesterov's momentum with a diffused velocity: the plain reference and the multi-tensor path."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -93,7 +94,11 @@ def diffused_nesterov_foreach(
     dims: Sequence[tuple[int, ...]],
     boundary: Boundary,
 ) -> None:
-    """Do the update of `diffused_nesterov`, bit for bit, in a few multi-tensor operations."""
+    """Do the update of `diffused_nesterov` in a few multi-tensor operations.
+
+    Where all is dense and of no half type, and coefficients are floats, neighbours are accumulated
+    one by one, equal but for rounding; else bit for bit.
+    """
     lr = scalar(lr)
     rest: dict[str, list[int]] = {"still": [], "new": [], "moving": []}
     for i, buffer in enumerate(buffers):
@@ -122,7 +127,8 @@ def diffused_nesterov_foreach(
                 )
             else:
                 moving = [velocity for velocity in vs if velocity is not None]
-                _move_together(ps, gs, moving, lr, momentum, bs, ds, boundary)
+                move = _accumulate if _can_accumulate(ps, momentum, bs) else _move_together
+                move(ps, gs, moving, lr, momentum, bs, ds, boundary)
             for i, velocity in zip(chunk, vs, strict=True):
                 buffers[i] = velocity
 
@@ -150,6 +156,73 @@ def _move_together(
     torch._foreach_add_(directions, grads)
     torch._foreach_add_(directions, spread())
     descend_foreach(params, directions, lr)
+
+
+def _can_accumulate(
+    params: Sequence[Tensor], momentum: float | Tensor, beta: Sequence[float | Tensor]
+) -> bool:
+    return not (
+        any(isinstance(value, Tensor) for value in (momentum, *beta))
+        or any(param.dtype in (torch.float16, torch.bfloat16) for param in params)
+        or torch.compiler.is_compiling()
+    )
+
+
+def _accumulate(
+    params: list[Tensor],
+    grads: list[Tensor],
+    velocities: list[Tensor],
+    lr: float | Tensor,
+    momentum: Any,
+    beta: list[Any],
+    dims: list[tuple[int, ...]],
+    boundary: Boundary,
+) -> None:
+    """Add the neighbours to velocity and parameters where they are, without a Laplacian."""
+    own = [momentum - 2 * len(axes) * b for b, axes in zip(beta, dims, strict=True)]
+    old = torch._foreach_mul(velocities, 1.0)
+    torch._foreach_mul_(velocities, own)
+    torch._foreach_add_(velocities, grads)
+    _add_neighbours(velocities, old, beta, dims, boundary)
+    # What is old no more holds the direction.
+    torch._foreach_copy_(old, grads)
+    _add_scaled(list(zip(old, velocities, own, strict=True)))
+    _add_neighbours(old, velocities, beta, dims, boundary)
+    descend_foreach(params, old, lr)
+
+
+def _add_neighbours(
+    targets: Sequence[Tensor],
+    sources: Sequence[Tensor],
+    factors: Sequence[float],
+    dims: Sequence[tuple[int, ...]],
+    boundary: Boundary,
+) -> None:
+    """Add, times a factor, what stands beside each cell along the axes."""
+    parts = []
+    for target, source, factor, axes in zip(targets, sources, factors, dims, strict=True):
+        for axis in axes if target.numel() else ():
+            n = target.shape[axis]
+            first, last = (0, n - 1) if boundary == "neumann" else (n - 1, 0)
+            if boundary != "dirichlet":
+                parts += [
+                    (target.narrow(axis, 0, 1), source.narrow(axis, first, 1), factor),
+                    (target.narrow(axis, n - 1, 1), source.narrow(axis, last, 1), factor),
+                ]
+            if n > 1:
+                parts += [
+                    (target.narrow(axis, 1, n - 1), source.narrow(axis, 0, n - 1), factor),
+                    (target.narrow(axis, 0, n - 1), source.narrow(axis, 1, n - 1), factor),
+                ]
+    _add_scaled(parts)
+
+
+def _add_scaled(parts: Sequence[tuple[Tensor, Tensor, float]]) -> None:
+    """Add sources times factors to targets."""
+    for factor in dict.fromkeys(factor for *_, factor in parts):
+        alike = [(target, source) for target, source, f in parts if f == factor]
+        targets, sources = zip(*alike, strict=True)
+        torch._foreach_add_(targets, sources, alpha=factor)
 
 
 def is_zero(value: float | Tensor) -> bool:
