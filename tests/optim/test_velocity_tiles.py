@@ -18,7 +18,7 @@ def cells(row):
     return base + pitch * np.arange(rows)[:, None] + np.arange(across)[None, :]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     shapes=st.lists(st.lists(st.integers(0, 40), max_size=3).map(tuple), min_size=1, max_size=4),
     axis=st.integers(0, 2),

@@ -1,8 +1,8 @@
 """FSDP2 and DDP on a small network, and checkpoints that change the number of processes.
 
 Run as `python training.py RANK WORLD FOLDER PHASE`. `first` trains for three steps and saves;
-`second` loads that with another number of processes and trains for two more; `whole` does all five
-steps without any of it and writes the parameters to FOLDER/whole.pt. `second` compares.
+`second-...` loads that with another number of processes and trains for two more; `whole` does all
+five steps without any of it and writes the parameters to FOLDER. `second-...` and `ddp` compare.
 """
 
 import sys
@@ -75,7 +75,7 @@ def main(rank, world, folder, phase):
             state, moments = get_state_dict(model, optimizer)
             dcp.save({"model": state, "optimizer": moments}, checkpoint_id=saved)
             continue
-        if phase == "second":
+        if phase.startswith("second"):
             state, moments = get_state_dict(model, optimizer)
             dcp.load({"model": state, "optimizer": moments}, checkpoint_id=saved)
             set_state_dict(model, optimizer, model_state_dict=state, optim_state_dict=moments)
@@ -84,7 +84,7 @@ def main(rank, world, folder, phase):
             train(DistributedDataParallel(model), optimizer, range(5))
         wholes = torch.load(f"{folder}/{name}.pt", weights_only=True)
         for key, param in model.named_parameters():
-            ours = param.full_tensor() if phase == "second" else param
+            ours = param.full_tensor() if phase.startswith("second") else param
             torch.testing.assert_close(ours.detach(), wholes[key], rtol=1e-10, atol=1e-12)
     leave()
 
