@@ -114,9 +114,32 @@ def _rows(p, g, v, base, count, width, low, high, c, ends, kept):  # type: ignor
         else:
             _zero(bottom)
             after = bottom
-        _velocity(p[s : s + m], g[s : s + m], here, before, after, c[1], c[2], c[3], c[4])
-        if j > 0:
-            _descend_row(p, g, v, start, j - 1, count, width, m, c, ends, kept)
+        if j == 0 or (j == 1 and ends == 1):  # a first row of periodic ends waits for the last
+            _velocity(p[s : s + m], g[s : s + m], here, before, after, c[1], c[2], c[3], c[4])
+            continue
+        a = s - width
+        above = v[a : a + m]  # a copy of the edge
+        if j > 1:
+            above = v[a - width : a - width + m]
+        elif ends == 2:
+            _zero(top)
+            above = top
+        _velocity_and_descend(
+            p[s : s + m],
+            g[s : s + m],
+            here,
+            before,
+            after,
+            p[a : a + m],
+            g[a : a + m],
+            v[a : a + m],
+            above,
+            c[0],
+            c[1],
+            c[2],
+            c[3],
+            c[4],
+        )
     _descend_row(p, g, v, start, count - 1, count, width, m, c, ends, kept)
     if ends == 1 and count > 1:
         _descend_first(p, g, v, start, count, width, m, c)
@@ -176,6 +199,33 @@ def _velocity(p, g, v, before, after, momentum, beta, decay, sign):  # type: ign
             old = v[i]
             v[i] = sign * g[i] + own * old + beta * (before[i] + after[i])
             before[i] = old
+
+
+@njit(**_OPTIONS)
+def _velocity_and_descend(
+    p, g, v, before, after, p_above, g_above, v_above, v_two_above, lr, momentum, beta, decay, sign
+):  # type: ignore[no-untyped-def]
+    """Eq. (V.6) for a row and, as its velocity is then known, Eq. (V.7) for the row above.
+
+    The row's old velocity is left in `before`, for the next row.
+    """
+    own = momentum - beta - beta
+    if decay != 0:
+        for i in range(v.size):
+            old = v[i]
+            new = sign * g[i] + decay * p[i] + own * old + beta * (before[i] + after[i])
+            v[i] = new
+            before[i] = old
+            d = sign * g_above[i] + decay * p_above[i]
+            p_above[i] -= lr * (d + own * v_above[i] + beta * (v_two_above[i] + new))
+    else:
+        for i in range(v.size):
+            old = v[i]
+            new = sign * g[i] + own * old + beta * (before[i] + after[i])
+            v[i] = new
+            before[i] = old
+            d = sign * g_above[i] + own * v_above[i] + beta * (v_two_above[i] + new)
+            p_above[i] -= lr * d
 
 
 @njit(**_OPTIONS)
