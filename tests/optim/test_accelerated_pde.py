@@ -187,18 +187,22 @@ def test_above_the_bound_refine_stays_stable_and_off_does_not(share):
     assert not ends["off"] < 1e6  # NaN counts as exploded
 
 
-def test_refine_equals_the_refined_values(parameters, give_gradients):
-    """Diffusion c is diffusion 1 at the refined learning rate and momentum, bit for bit."""
+@pytest.mark.parametrize("shape", [None, (), (1,)])
+@pytest.mark.parametrize("path", [{"fused": True}, {"fused": False}, {"foreach": True}], ids=str)
+def test_refine_equals_the_refined_values(shape, path, parameters, give_gradients):
+    """Diffusion c, a number or a tensor, is diffusion 1 at the refined lr and momentum."""
     lr, momentum = refine(0.1, 0.9, 3.0)
     ends = []
-    for options in ({"lr": 0.1, "diffusion": 3.0}, {"lr": lr, "momentum": momentum}):
+    factor = 3.0 if shape is None else torch.full(shape, 3.0, dtype=torch.float64)
+    for options in ({"lr": 0.1, "diffusion": factor}, {"lr": lr, "momentum": momentum}):
         params = parameters()
-        optimizer = DiffusionNesterov(params, **options)
+        optimizer = DiffusionNesterov(params, **options, **path)
         for step in range(3):
             give_gradients(params, step)
             optimizer.step()
         ends.append(params)
-    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+    for ours, theirs in zip(*ends, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0 if shape is None else 1e-14, atol=1e-15)
     assert optimizer.param_groups[0]["lr"] == lr
 
 

@@ -162,3 +162,35 @@ def test_what_is_refused(parameters):
     params[0].grad = torch.ones(3, 4, dtype=torch.float64)
     with pytest.raises(ValueError, match=r"at most 0\.25 along 2 axes of a tensor of shape"):
         optimizer.step()
+
+
+def test_a_gradient_made_after_a_step_that_raised_is_followed():
+    """What was held back for the broken step is not put over the caller's new gradient."""
+    weight = torch.nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    diffuse_gradients(optimizer, 0.25)
+
+    def broken(*_):
+        raise RuntimeError("broken")
+
+    breaking = optimizer.register_step_pre_hook(broken)
+    weight.grad = torch.tensor([0.0, 4.0, 0.0])
+    with pytest.raises(RuntimeError, match="broken"):
+        optimizer.step()
+    breaking.remove()
+    weight.grad = torch.full((3,), 100.0)
+    optimizer.step()
+    assert weight.tolist() == [-100.0] * 3
+
+
+def test_a_second_handle_and_a_differentiable_optimizer_are_refused():
+    weight = torch.nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    handle = diffuse_gradients(optimizer, 0.25)
+    with pytest.raises(ValueError, match=r"at most, got a second one; remove\(\)"):
+        diffuse_gradients(optimizer, 0.25)
+    handle.remove()
+    diffuse_gradients(optimizer, 0.25).remove()
+    optimizer = torch.optim.SGD([weight], lr=1.0, differentiable=True)
+    with pytest.raises(ValueError, match="must not be differentiable"):
+        diffuse_gradients(optimizer, 0.25)

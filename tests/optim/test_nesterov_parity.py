@@ -110,3 +110,31 @@ def test_multi_tensor_path_is_the_plain_path(boundary, dims, draw, give_gradient
         ends.append([*params, *(optimizer.state[p]["momentum_buffer"] for p in params)])
     for plain, ours in zip(*ends, strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-13)
+
+
+def test_checkpoints_go_to_torch_and_back(parameters, give_gradients):
+    """Without diffusion either goes on from the other's checkpoint as its maker would have."""
+    ours, theirs = parameters(), parameters()
+    first = DiffusionNesterov(ours, lr=0.1, diffusion=0.0)
+    second = torch.optim.SGD(theirs, lr=0.1, momentum=0.9, nesterov=True)
+    for params, optimizer in ((ours, first), (theirs, second)):
+        give_gradients(params, 0)
+        optimizer.step()
+    states = first.state_dict(), second.state_dict()
+    first.load_state_dict(states[1])
+    second = torch.optim.SGD(theirs, lr=0.5)
+    second.load_state_dict(states[0])
+    for params, optimizer in ((ours, first), (theirs, second)):
+        give_gradients(params, 1)
+        optimizer.step()
+        assert optimizer.param_groups[0]["nesterov"] is True
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_heavy_balls_checkpoint_is_continued_with_nesterov(parameters):
+    params = parameters(((3, 4), (5,)))
+    state = torch.optim.SGD(params, lr=0.1, momentum=0.9, dampening=0.5).state_dict()
+    optimizer = DiffusionNesterov(params, dims=[0])
+    optimizer.load_state_dict(state)
+    group = optimizer.param_groups[0]
+    assert (group["nesterov"], group["dampening"], group["dims"]) == (True, 0.0, (0,))

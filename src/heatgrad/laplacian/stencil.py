@@ -72,7 +72,7 @@ def apply_stencil_foreach(
     """
     values = [x.to(working_dtype(x)) for x in xs]
     totals = list(torch._foreach_sub(values, values))
-    for turn in range(max(map(len, dims), default=0)):
+    for turn in range(max((0, *map(len, dims)))):
         moved = [
             (total, x, axes[turn])
             for total, x, axes in zip(totals, values, dims, strict=True)

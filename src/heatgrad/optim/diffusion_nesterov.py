@@ -16,6 +16,9 @@ from heatgrad.optim.stability import StabilityReport, StabilityRow
 
 __all__ = ["DiffusionNesterov"]
 
+# What a checkpoint says to torch.optim.SGD.
+_NESTEROV = {"dampening": 0.0, "nesterov": True}
+
 
 class DiffusionNesterov(DropInOptimizer):
     r"""SGD with Nesterov's momentum whose velocity diffuses along chosen axes of each tensor.
@@ -35,7 +38,8 @@ class DiffusionNesterov(DropInOptimizer):
         lr: η, a float or a one-element tensor.
         momentum: γ, at least 0 and at most 1 [1].
         diffusion: β in units of β_max, per group; a float, or a one-element tensor that may be
-            changed in place [1].
+            changed in place; its value is not checked where it is on a device or in compiled
+            code [1].
         dims: Axes to diffuse, per group: None for all axes of each tensor, an int, or a tuple;
             negative ones count from the end. Axes of one cell do not count in N (Dirichlet: do).
         boundary: Ends of each axis, per group: `"neumann"`, `"periodic"` or `"dirichlet"`.
@@ -99,12 +103,22 @@ class DiffusionNesterov(DropInOptimizer):
             "foreach": foreach,
             "fused": fused,
             "differentiable": differentiable,
+            **_NESTEROV,
         }
         super().__init__(params, defaults)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.update(_NESTEROV)  # whatever SGD the checkpoint is of
+            if isinstance(group["dims"], list):  # as JSON has it
+                group["dims"] = tuple(group["dims"])
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group, after the checks that the constructor makes."""
         checks.check_is_dict(param_group)
+        if isinstance(param_group.get("dims"), list):
+            param_group["dims"] = tuple(param_group["dims"])
         checks.check_velocity_group({**self.defaults, **param_group})
         super().add_param_group(param_group)
         try:
@@ -271,7 +285,8 @@ class _VelocityGroup(ActiveGroup):
 
 def coefficients(options: dict[str, Any]) -> tuple[Any, Any, Any]:
     """Return a group's η, γ and Nβ, refined above the bound. Eqs. (V.11), (V.12)."""
-    lr, momentum, diffusion = options["lr"], options["momentum"], options["diffusion"]
+    lr = options["lr"]
+    momentum, diffusion = updates.scalar(options["momentum"]), updates.scalar(options["diffusion"])
     if options["stability"] == "refine":
         if isinstance(diffusion, Tensor):
             lr, momentum = refine(lr, momentum, diffusion.clamp(min=1))

@@ -100,7 +100,9 @@ class DiffusionSGD(DiffusedSGD):
             and groups[0].options["max_norm"] is not None
         ):
             return False  # on a GPU the kernels do not add up what other processes find
-        neighbours = chain_ends(groups, decayed=False)
+        # Asked for under the same condition on every process, whichever path each of them takes.
+        is_diffused = any(group.options["diffusion"] for group in groups)
+        neighbours = chain_ends(groups, decayed=False) if is_diffused else None
         buffers = [
             self._filled_buffers(group) if has_momentum(group.options) else (group.values, [])
             for group in groups

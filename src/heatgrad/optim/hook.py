@@ -90,8 +90,19 @@ class GradientDiffusion:
     ) -> None:
         self.diffusion, self.mode, self.dims, self.boundary = diffusion, mode, dims, boundary
         self._optimizer = optimizer
-        self._held: list[tuple[Tensor, Tensor]] = []
+        self._held: list[tuple[Tensor, Tensor, Tensor]] = []
         self._check()
+        for hook in getattr(optimizer, "_optimizer_step_pre_hooks", {}).values():
+            if isinstance(getattr(hook, "__self__", None), GradientDiffusion):
+                raise ValueError(
+                    "optimizer must have one gradient diffusion at most, got a second one; "
+                    "remove() the first handle, or change its diffusion"
+                )
+        if any(group.get("differentiable") for group in optimizer.param_groups):
+            raise ValueError(
+                "optimizer must not be differentiable, got differentiable=True; autograd does not "
+                "follow the diffusion"
+            )
         if not hasattr(optimizer, "_optimizer_step_pre_hooks"):  # a wrapper such as Accelerate's
             raise TypeError(
                 f"diffuse_gradients needs an optimizer with torch's step hooks, got "
@@ -166,13 +177,14 @@ class GradientDiffusion:
             return
         grads = [param.grad for param in params]
         diffused = self._diffuse(ActiveGroup({**_PLAIN, "params": params}))
-        self._held = list(zip(params, grads, strict=True))
-        for param, part in zip(params, diffused, strict=True):
+        for param, grad, part in zip(params, grads, diffused, strict=True):
             param.grad = sharded.as_sharded(part, param)
+            self._held.append((param, grad, param.grad))
 
     def _give_back(self) -> None:
-        for param, grad in self._held:
-            param.grad = grad
+        for param, grad, diffused in self._held:
+            if param.grad is diffused:  # else the caller has made a new one since
+                param.grad = grad
         self._held = []
 
     def _diffuse(self, group: ActiveGroup) -> list[Tensor]:

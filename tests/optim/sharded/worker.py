@@ -56,6 +56,7 @@ def cases(*, thorough):
         for dims in (0, -1, None):
             options = {"dims": dims, "diffusion": 0.9, "weight_decay": 0.1}
             yield f"velocity-{dims}-{tag}", partial(velocity, **options, **ends)
+    yield "off and on", partial(DiffusionSGD, **MOMENTUM, diffusion=0.2, fused=True)
     for mode in ("layer", "layer_literal", "centralize", "centralize_channel"):
         strength = 1.0 if mode.startswith("centralize") else 0.3
         options = {"mode": mode, "diffusion": strength, "max_norm": 1.0}
@@ -148,7 +149,12 @@ def run(build, where, dtype=torch.float64):
             zip(params, normal(SHAPES, 1 + step, dtype), strict=True)
         ):
             param.grad = None if step == 0 and k == 3 else cut(grad, places[k])
+        strength = optimizer.param_groups[0].get("diffusion")
+        if step == 1 and optimizer.defaults.get("fused"):  # nothing diffuses in between
+            optimizer.param_groups[0]["diffusion"] = 0.0
         optimizer.step()
+        if strength is not None:
+            optimizer.param_groups[0]["diffusion"] = strength
     state = [optimizer.state[p].get("momentum_buffer") for p in params if p in optimizer.state]
     for param, place in zip(params, places, strict=True):
         buffer = optimizer.state.get(param, {}).get("momentum_buffer")
