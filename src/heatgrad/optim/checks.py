@@ -12,6 +12,7 @@ from torch import Tensor
 
 from heatgrad.core.errors import HeatgradWarning
 from heatgrad.laplacian import BOUNDARIES, check_boundary, max_explicit_diffusion, resolve_dims
+from heatgrad.optim.dials import is_out_of_sight
 from heatgrad.optim.operators import LAYER_MODES
 
 __all__ = [
@@ -64,7 +65,7 @@ def check_velocity(group: Mapping[str, Any]) -> None:
             f"stability must be one of {', '.join(STABILITIES)}, got {group['stability']!r}"
         )
     momentum = group["momentum"]
-    if not _is_out_of_sight(momentum):
+    if not is_out_of_sight(momentum):
         _check_non_negative("momentum", momentum)
         if momentum > 1:
             raise ValueError(f"momentum must be at most 1, got {momentum:g}; lower it")
@@ -74,7 +75,7 @@ def check_velocity(group: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"diffusion as a tensor must have one element, got shape {tuple(diffusion.shape)}"
             )
-        if _is_out_of_sight(diffusion):
+        if is_out_of_sight(diffusion):
             return
     _check_non_negative("diffusion", diffusion)
     if group["stability"] == "error" and diffusion > 1:
@@ -124,7 +125,7 @@ def check_transform(group: Mapping[str, Any]) -> None:
 
 def check_diffusion(diffusion: float | Tensor, mode: str) -> None:
     """Raise ValueError if a coefficient is negative, not finite or makes the operator grow."""
-    if _is_out_of_sight(diffusion):
+    if is_out_of_sight(diffusion):
         return
     _check_non_negative("diffusion", diffusion)
     bound = max_explicit_diffusion(1)
@@ -226,13 +227,6 @@ def _check_heavy_ball(group: Mapping[str, Any]) -> None:
             f"nesterov needs momentum > 0 and dampening = 0, got momentum = "
             f"{group['momentum']} and dampening = {group['dampening']}"
         )
-
-
-def _is_out_of_sight(value: object) -> bool:
-    """Whether looking at a number would stop a graph that is compiled, or wait for a device."""
-    return isinstance(value, Tensor) and (
-        torch.compiler.is_compiling() or value.device.type != "cpu"
-    )
 
 
 def _check_non_negative(name: str, value: float | Tensor) -> None:

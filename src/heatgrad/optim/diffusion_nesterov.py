@@ -12,6 +12,7 @@ from heatgrad.optim import checks, fused, fused_ops, sharded, updates, velocity
 from heatgrad.optim.accelerated_pde import max_stable_diffusion, refine
 from heatgrad.optim.axes import active_dims, active_dims_of_all
 from heatgrad.optim.drop_in import ActiveGroup, DropInOptimizer, uses_foreach
+from heatgrad.optim.fused_inputs import VelocityStep
 from heatgrad.optim.stability import StabilityReport, StabilityRow
 
 __all__ = ["DiffusionNesterov"]
@@ -220,7 +221,7 @@ class DiffusionNesterov(DropInOptimizer):
             if not fused.is_safe([group], self._buffers(group)):
                 return False
             step_velocity = fused.step_velocity
-        step_velocity(
+        step = VelocityStep(
             group.values,
             group.grads,
             self._filled_buffers(group)[0],
@@ -232,6 +233,7 @@ class DiffusionNesterov(DropInOptimizer):
             weight_decay=group.options["weight_decay"],
             maximize=group.options["maximize"],
         )
+        step_velocity(step)
         return True
 
     def _edges(self, groups: Sequence["_VelocityGroup"]) -> sharded.VelocityEdges | None:

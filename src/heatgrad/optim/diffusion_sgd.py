@@ -10,7 +10,7 @@ from heatgrad.optim import accumulate, fused, fused_ops, operators, sharded
 from heatgrad.optim.base import put
 from heatgrad.optim.diffused import DiffusedSGD, chain_ends, diffuse
 from heatgrad.optim.drop_in import ActiveGroup, uses_foreach
-from heatgrad.optim.fused_inputs import has_momentum
+from heatgrad.optim.fused_inputs import Velocities, has_momentum
 
 __all__ = ["DiffusionSGD"]
 
@@ -103,11 +103,7 @@ class DiffusionSGD(DiffusedSGD):
         # Asked for under the same condition on every process, whichever path each of them takes.
         is_diffused = any(group.options["diffusion"] for group in groups)
         neighbours = chain_ends(groups, decayed=False) if is_diffused else None
-        buffers = [
-            self._filled_buffers(group) if has_momentum(group.options) else (group.values, [])
-            for group in groups
-        ]
-        fused.step_chain(groups, buffers, neighbours)
+        fused.step_chain(groups, self._velocities(groups), neighbours)
         for group in groups:
             sharded.tell_written(group.params)
         return True
@@ -115,12 +111,15 @@ class DiffusionSGD(DiffusedSGD):
     def _step_compiled(self, groups: Sequence[ActiveGroup]) -> bool:
         if not fused_ops.can_compile(groups):
             return False
-        buffers = [
+        fused_ops.step_chain(groups, self._velocities(groups))
+        return True
+
+    def _velocities(self, groups: Sequence[ActiveGroup]) -> list[Velocities]:
+        """Return what the fused steps are given as momentum buffers."""
+        return [
             self._filled_buffers(group) if has_momentum(group.options) else (group.values, [])
             for group in groups
         ]
-        fused_ops.step_chain(groups, buffers)
-        return True
 
     def _step_accumulating(self, groups: Sequence[ActiveGroup]) -> bool:
         """Do the step with multi-tensor operations that never store the diffused gradient."""

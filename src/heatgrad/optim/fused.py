@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.util import find_spec
-from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
@@ -12,13 +11,15 @@ import torch
 from torch import Tensor
 
 from heatgrad.optim import fused_cuda, sharded
+from heatgrad.optim.dials import is_on_device, is_out_of_sight
 from heatgrad.optim.drop_in import ActiveGroup
 from heatgrad.optim.fused_inputs import (
     Velocities,
+    VelocityStep,
+    chain_links,
     chain_numbers,
-    has_momentum,
-    is_on_device,
-    is_out_of_sight,
+    moving_buffers,
+    put_addresses,
 )
 
 __all__ = ["TYPES", "can_diffuse_velocity", "is_safe", "step_chain", "step_velocity", "wants_fused"]
@@ -139,16 +140,7 @@ def step_chain(
         num_blocks,
         size,
     )
-    written = [
-        *params,
-        *(
-            buffer
-            for group, (of_group, _) in zip(groups, buffers, strict=True)
-            if has_momentum(group.options)
-            for buffer in of_group
-        ),
-    ]
-    torch.autograd.graph.increment_version(written)
+    torch.autograd.graph.increment_version([*params, *moving_buffers(groups, buffers)])
 
 
 def _addresses(
@@ -156,8 +148,7 @@ def _addresses(
 ) -> np.ndarray:
     """Return the kernels' table with the addresses filled in, int64, shape (tensors, 4)."""
     table = np.empty((len(params), 4), dtype=np.int64)
-    for column, tensors in enumerate((params, grads, buffers)):
-        table[:, column] = [tensor.data_ptr() for tensor in tensors]
+    put_addresses(table, params, grads, buffers)
     return table
 
 
@@ -191,51 +182,28 @@ def _have_ways(shapes: tuple[tuple[int, ...], ...], dims: tuple[tuple[int, ...],
     )
 
 
-def step_velocity(
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    buffers: Sequence[Tensor],
-    *,
-    lr: float | Tensor,
-    momentum: float | Tensor,
-    per_axis: float | Tensor,
-    dims: Sequence[tuple[int, ...]],
-    boundary: str,
-    weight_decay: float | Tensor,
-    maximize: bool,
-) -> None:
+def step_velocity(step: VelocityStep) -> None:
     """Step all tensors of one group: decay, Eqs. (V.6) and (V.7).
 
-    Equal to `diffused_nesterov` but for rounding. `is_safe` and `can_diffuse_velocity` must hold;
-    a buffer of zeros is one that has not been stepped yet. `per_axis` is N beta.
+    Equal to `diffused_nesterov` but for rounding. `is_safe` and `can_diffuse_velocity` must hold.
     """
-    if params[0].is_cuda:
-        fused_cuda.step_velocity(
-            params,
-            grads,
-            buffers,
-            lr=lr,
-            momentum=momentum,
-            per_axis=per_axis,
-            dims=dims,
-            boundary=boundary,
-            weight_decay=weight_decay,
-            maximize=maximize,
-        )
+    if step.params[0].is_cuda:
+        fused_cuda.step_velocity(step)
         return
     from heatgrad.optim.kernels import velocity_cpu
     from heatgrad.optim.kernels.threads import for_each_run
 
+    params, dims = step.params, step.dims
     dtype = TYPES[params[0].dtype]
     shapes = tuple([param.shape for param in params])
     plan = _velocity_plan(shapes, tuple(dims), velocity_cpu.COLUMNS)
-    table = _addresses(params, grads, buffers)
+    table = _addresses(params, step.grads, step.buffers)
     table[:, 3] = plan.sizes
     coefficients = np.empty((len(params), 5), dtype)
-    sign = -1.0 if maximize else 1.0
-    coefficients[:] = (float(lr), float(momentum), float(per_axis), float(weight_decay), sign)
+    dials = (step.lr, step.momentum, step.per_axis, step.weight_decay)
+    coefficients[:] = (*map(float, dials), -1.0 if step.maximize else 1.0)
     coefficients[:, 2] /= plan.num_axes
-    ends = ("neumann", "periodic", "dirichlet").index(boundary)
+    ends = ("neumann", "periodic", "dirichlet").index(step.boundary)
     like = np.empty(0, dtype)
     for_each_run(
         lambda first, last: velocity_cpu.step_blocks(
@@ -244,7 +212,7 @@ def step_velocity(
         len(plan.blocks),
         int(plan.sizes.sum()),
     )
-    torch.autograd.graph.increment_version([*params, *buffers])
+    torch.autograd.graph.increment_version([*params, *step.buffers])
 
 
 class _VelocityPlan(NamedTuple):
@@ -344,13 +312,7 @@ def _plan(
         for k, size in enumerate(sizes)
         for start in range(0, size, block)
     ]
-    filled = [k for k, size in enumerate(sizes) if size > 0]
-    chain = np.full((len(sizes), 2), -1, dtype=np.int64)
+    chain = chain_links(sizes, is_periodic)
     if has_neighbours:  # they stand behind all tensors
         chain = len(sizes) + np.arange(2 * len(sizes)).reshape(-1, 2)
-    else:
-        for left, right in pairwise(filled):
-            chain[left, 1], chain[right, 0] = right, left
-        if is_periodic and filled:
-            chain[filled[0], 0], chain[filled[-1], 1] = filled[-1], filled[0]
     return _Plan(np.array(blocks, dtype=np.int64).reshape(-1, 3), chain)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, lru_cache
 from importlib.util import find_spec
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,13 +18,16 @@ from torch import Tensor
 
 from heatgrad.optim import sharded
 from heatgrad.optim.device_tables import is_capturing, keep_for_replays, upload
+from heatgrad.optim.dials import is_on_device
 from heatgrad.optim.drop_in import ActiveGroup
 from heatgrad.optim.fused_inputs import (
     Velocities,
+    VelocityStep,
+    chain_links,
     chain_numbers,
-    has_momentum,
-    is_on_device,
+    moving_buffers,
     number,
+    put_addresses,
 )
 from heatgrad.optim.velocity_tiles import cut_into_tiles, have_tiles
 
@@ -100,13 +102,7 @@ def step_chain(
         clips=max_norm is not None,
         is_dirichlet=boundary == "dirichlet",
     )
-    moving = [
-        buffer
-        for group, (of_group, _) in zip(groups, buffers, strict=True)
-        if has_momentum(group.options)
-        for buffer in of_group
-    ]
-    torch.autograd.graph.increment_version([*params, *moving])
+    torch.autograd.graph.increment_version([*params, *moving_buffers(groups, buffers)])
 
 
 def _launch_chain(
@@ -184,13 +180,7 @@ def _chain_plan(
     sizes: tuple[int, ...], is_periodic: bool, block: int, device: torch.device
 ) -> _ChainPlan:
     blocks = [(k, i) for k, size in enumerate(sizes) for i in range(-(-size // block))]
-    filled = [k for k, size in enumerate(sizes) if size > 0]
-    places = np.full((len(sizes), 3), -1, dtype=np.int64)
-    places[:, 0] = sizes
-    for left, right in pairwise(filled):
-        places[left, 2], places[right, 1] = right, left
-    if is_periodic and filled:
-        places[filled[0], 1], places[filled[-1], 2] = filled[-1], filled[0]
+    places = np.column_stack([np.array(sizes, np.int64), chain_links(sizes, is_periodic)])
     table = torch.tensor(blocks, dtype=torch.int32).view(-1, 2)
     return _ChainPlan(table.to(device), places)
 
@@ -205,38 +195,27 @@ def can_diffuse_velocity(params: Sequence[Tensor], dims: Sequence[tuple[int, ...
 _have_tiles = lru_cache(maxsize=256)(have_tiles)
 
 
-def step_velocity(
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    buffers: Sequence[Tensor],
-    *,
-    lr: float | Tensor,
-    momentum: float | Tensor,
-    per_axis: float | Tensor,
-    dims: Sequence[tuple[int, ...]],
-    boundary: str,
-    weight_decay: float | Tensor,
-    maximize: bool,
-) -> None:
+def step_velocity(step: VelocityStep) -> None:
     """Step all tensors of one group: decay, Eqs. (V.6) and (V.7).
 
-    Equal to `diffused_nesterov` but for rounding. A buffer of zeros is one that has not been
-    stepped yet; `per_axis` is N beta.
+    Equal to `diffused_nesterov` but for rounding.
     """
-    dials = (lr, momentum, per_axis, weight_decay)
+    params, dims = step.params, step.dims
+    dials = (step.lr, step.momentum, step.per_axis, step.weight_decay)
     device = params[0].device
     numbers = np.empty((len(params), 5))
-    numbers[:] = (*(number(dial) for dial in dials), -1.0 if maximize else 1.0)
-    rows = _rows(params, grads, buffers, numbers)
+    numbers[:] = (*(number(dial) for dial in dials), -1.0 if step.maximize else 1.0)
+    rows = _rows(params, step.grads, step.buffers, numbers)
     is_aligned = not (rows[:, :3] % 16).any()
     shapes = tuple([param.shape for param in params])
-    plan = _velocity_plan(shapes, tuple(dims), boundary == "periodic", is_aligned, device)
+    is_periodic = step.boundary == "periodic"
+    plan = _velocity_plan(shapes, tuple(dims), is_periodic, is_aligned, device)
     rows[:, 3] = [len(axes) for axes in dims]
     table = upload(rows, device)
     for place, dial in enumerate(dials):
         _put_dial(table, place, dial)
-    _launch_velocity(plan, table, params[0], boundary)
-    torch.autograd.graph.increment_version([*params, *buffers])
+    _launch_velocity(plan, table, params[0], step.boundary)
+    torch.autograd.graph.increment_version([*params, *step.buffers])
 
 
 def _launch_velocity(plan: "_VelocityPlan", table: Tensor, like: Tensor, boundary: str) -> None:
@@ -324,8 +303,7 @@ def _rows(
 ) -> np.ndarray:
     """Return the kernels' table of tensors with addresses and numbers, on the host."""
     rows = np.zeros((len(params), _COLUMNS), dtype=np.int64)
-    for column, tensors in enumerate((params, grads, buffers)):
-        rows[:, column] = [tensor.data_ptr() for tensor in tensors]
+    put_addresses(rows, params, grads, buffers)
     rows[:, _NUMBERS : _NUMBERS + numbers.shape[1]] = numbers.view(np.int64)
     return rows
 

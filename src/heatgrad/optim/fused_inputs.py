@@ -1,26 +1,68 @@
-"""What the fused kernels of the chain read beside parameters and gradients."""
+"""What the fused steps of all devices are given, and what their tables share."""
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from heatgrad.optim.dials import is_on_device, is_out_of_sight
 from heatgrad.optim.drop_in import ActiveGroup
 
 __all__ = [
     "Velocities",
+    "VelocityStep",
+    "chain_links",
     "chain_numbers",
     "has_momentum",
-    "is_on_device",
-    "is_out_of_sight",
+    "moving_buffers",
     "number",
+    "put_addresses",
 ]
 
 # Of a group the momentum buffers, without momentum any tensors, and the places of those that have
 # not been stepped yet, which are zero.
 Velocities = tuple[Sequence[Tensor], Sequence[int]]
+
+
+class VelocityStep(NamedTuple):
+    """A step of `DiffusionNesterov`, Eqs. (V.6) and (V.7), of one group.
+
+    Attributes:
+        params: Parameters, stepped in place.
+        grads: Gradients, not yet decayed.
+        buffers: Velocities, stepped in place; zeros where they have not been stepped yet.
+        lr: η, refined as the next two are.
+        momentum: γ [1].
+        per_axis: N β, shared by the N axes of a parameter [1].
+        dims: Diffused axes of each parameter.
+        boundary: Ends of the axes.
+        weight_decay: wd.
+        maximize: Whether to ascend.
+    """
+
+    params: Sequence[Tensor]
+    grads: Sequence[Tensor]
+    buffers: Sequence[Tensor]
+    lr: float | Tensor
+    momentum: float | Tensor
+    per_axis: float | Tensor
+    dims: Sequence[tuple[int, ...]]
+    boundary: str
+    weight_decay: float | Tensor
+    maximize: bool
+
+
+def chain_links(sizes: Sequence[int], is_periodic: bool) -> np.ndarray:
+    """Return the tensors left and right of each in a chain, -1 at an end, int64."""
+    filled = [k for k, size in enumerate(sizes) if size > 0]
+    links = np.full((len(sizes), 2), -1, dtype=np.int64)
+    for left, right in pairwise(filled):
+        links[left, 1], links[right, 0] = right, left
+    if is_periodic and filled:
+        links[filled[0], 0], links[filled[-1], 1] = filled[-1], filled[0]
+    return links
 
 
 def chain_numbers(groups: Sequence[ActiveGroup], buffers: Sequence[Velocities]) -> np.ndarray:
@@ -59,14 +101,22 @@ def has_momentum(options: dict[str, Any]) -> bool:
     return is_out_of_sight(options["momentum"]) or bool(options["momentum"] != 0)
 
 
-def is_on_device(value: object) -> bool:
-    """Whether a number is a tensor that cannot be read without waiting for a device."""
-    return isinstance(value, Tensor) and value.device.type != "cpu"
+def moving_buffers(groups: Sequence[ActiveGroup], buffers: Sequence[Velocities]) -> list[Tensor]:
+    """Return the momentum buffers of the groups that have momentum: a step writes to them."""
+    return [
+        buffer
+        for group, (of_group, _) in zip(groups, buffers, strict=True)
+        if has_momentum(group.options)
+        for buffer in of_group
+    ]
 
 
-def is_out_of_sight(value: object) -> bool:
-    """Whether looking at a number would wait for a device, or stop a graph that is compiled."""
-    return is_on_device(value) or (isinstance(value, Tensor) and torch.compiler.is_compiling())
+def put_addresses(
+    table: np.ndarray, params: Sequence[Tensor], grads: Sequence[Tensor], buffers: Sequence[Tensor]
+) -> None:
+    """Put the addresses of p, g and v into the first three columns, one row per tensor."""
+    for column, tensors in enumerate((params, grads, buffers)):
+        table[:, column] = [tensor.data_ptr() for tensor in tensors]
 
 
 def number(value: float | Tensor) -> float:

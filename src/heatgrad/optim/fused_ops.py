@@ -13,7 +13,7 @@ from torch import Tensor
 
 from heatgrad.optim import fused, fused_cuda
 from heatgrad.optim.drop_in import ActiveGroup
-from heatgrad.optim.fused_inputs import Velocities
+from heatgrad.optim.fused_inputs import Velocities, VelocityStep
 
 __all__ = ["can_compile", "step_chain", "step_velocity"]
 
@@ -76,29 +76,17 @@ def step_chain(groups: Sequence[ActiveGroup], buffers: Sequence[Velocities]) -> 
     )
 
 
-def step_velocity(
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    buffers: Sequence[Tensor],
-    *,
-    lr: float | Tensor,
-    momentum: float | Tensor,
-    per_axis: float | Tensor,
-    dims: Sequence[tuple[int, ...]],
-    boundary: str,
-    weight_decay: float | Tensor,
-    maximize: bool,
-) -> None:
+def step_velocity(step: VelocityStep) -> None:
     """Call the operator of `fused.step_velocity`."""
     _step_velocity(
-        list(params),
-        list(grads),
-        list(buffers),
-        _together([lr, momentum, per_axis, weight_decay]),
-        [len(axes) for axes in dims],
-        [axis for axes in dims for axis in axes],
-        boundary,
-        maximize,
+        list(step.params),
+        list(step.grads),
+        list(step.buffers),
+        _together([step.lr, step.momentum, step.per_axis, step.weight_decay]),
+        [len(axes) for axes in step.dims],
+        [axis for axes in step.dims for axis in axes],
+        step.boundary,
+        step.maximize,
     )
 
 
@@ -167,7 +155,7 @@ def _step_velocity(
 ) -> None:
     lr, momentum, per_axis, weight_decay = _apart(turned)
     rest = iter(axes)
-    fused.step_velocity(
+    step = VelocityStep(
         params,
         grads,
         velocities,
@@ -179,6 +167,7 @@ def _step_velocity(
         weight_decay=weight_decay,
         maximize=maximize,
     )
+    fused.step_velocity(step)
 
 
 @_step_chain.register_fake
