@@ -8,14 +8,13 @@ that the least traffic, 20 bytes a parameter, takes at the bandwidth of adding o
 """
 
 import argparse
-import json
-from datetime import date
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from optim_step import LIMIT, measure, processor
+from optim_step import LIMIT, keep, measure, processor
 
 SHOWN = {
     "SGD, fused": "#777777",
@@ -34,7 +33,7 @@ def slope(sizes: list[int], seconds: list[float]) -> float:
     return float(np.polyfit(x, y, 1)[0])
 
 
-def draw(kept: dict[str, object], path: Path) -> None:
+def draw(kept: dict[str, Any], where: str, path: Path) -> None:
     """Draw the figure from the numbers."""
     sizes, seconds = kept["num_params"], kept["seconds"]
     figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
@@ -44,7 +43,7 @@ def draw(kept: dict[str, object], path: Path) -> None:
     limit = [1e3 * s for s in seconds[LIMIT]]
     ax.loglog(sizes, limit, "k--", lw=1, label="20 bytes a parameter at the memory's rate")
     ax.set(xlabel="parameters", ylabel="time of a step [ms]")
-    ax.set_title(str(kept["where"]), fontsize=9)
+    ax.set_title(where, fontsize=9)
     ax.grid(which="major", alpha=0.3)
     ax.legend(fontsize=8, frameon=False)
     figure.savefig(path, metadata={"Date": None})
@@ -61,18 +60,14 @@ def main() -> None:
     for width in WIDTHS:
         by_size.append(measure([(width, width, 3, 3)] * 16, arguments.device, arguments.rounds))
         print(f"{16 * 9 * width**2:>12,} parameters done")
+    where = f"{processor(arguments.device)}, {torch.get_num_threads()} threads"
     kept = {
         "num_params": [16 * 9 * width**2 for width in WIDTHS],
-        "where": f"{processor(arguments.device)}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-        "date": date.today().isoformat(),
-        "rounds": arguments.rounds,
         "seconds": {name: [found[name] for found in by_size] for name in [*SHOWN, LIMIT]},
     }
-    arguments.out.mkdir(parents=True, exist_ok=True)
     stem = arguments.out / f"optim_growth-{arguments.device.type}"
-    stem.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    draw(kept, stem.with_suffix(".svg"))
+    keep(kept, stem.with_suffix(".json"), where, arguments.rounds)
+    draw(kept, where, stem.with_suffix(".svg"))
     print(stem.with_suffix(".svg"))
 
 

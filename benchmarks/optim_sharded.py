@@ -11,12 +11,11 @@ import json
 import statistics
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from optim_step import MOMENTUM, SHAPES, processor
+from optim_step import MOMENTUM, SHAPES, keep, processor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 from torch.multiprocessing import spawn
@@ -115,19 +114,9 @@ def main() -> None:
         milliseconds = f"{1e3 * of_name['seconds']:.2f}"
         print(f"| {name} | {milliseconds} | {' | '.join(ratios)} | {of_name['bytes']:,} |")
     if arguments.out:
-        kept = {
-            "shapes": arguments.shapes,
-            "num_params": num_params,
-            "where": where,
-            "torch": torch.__version__,
-            "date": date.today().isoformat(),
-            "rounds": arguments.rounds,
-            "found": found,
-        }
-        arguments.out.mkdir(parents=True, exist_ok=True)
         path = arguments.out / f"optim_sharded-{arguments.shapes}-{arguments.processes}.json"
-        path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        print(f"\n{path}")
+        kept = {"shapes": arguments.shapes, "num_params": num_params, "found": found}
+        keep(kept, path, where, arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -225,6 +226,14 @@ def processor(device: torch.device) -> str:
     return names[0] if names else platform.machine()
 
 
+def keep(kept: dict[str, Any], path: Path, where: str, rounds: int) -> None:
+    """Write numbers to a JSON file, with what they were measured on and when."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    how = {"torch": torch.__version__, "date": date.today().isoformat(), "rounds": rounds}
+    path.write_text(json.dumps(kept | {"where": where} | how, indent=1) + "\n", encoding="utf-8")
+    print(f"\n{path}")
+
+
 def main() -> None:
     """Measure, print the table, and keep the numbers."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -249,21 +258,10 @@ def main() -> None:
         replays = measure(shapes, arguments.device, arguments.rounds, replayed=True)
         print(f"\nReplayed from a CUDA graph:\n\n{table(replays, memory, num_params)}")
     if arguments.out:
-        kept = {
-            "shapes": arguments.shapes,
-            "num_params": num_params,
-            "where": where,
-            "torch": torch.__version__,
-            "date": date.today().isoformat(),
-            "rounds": arguments.rounds,
-            "seconds": seconds,
-            "seconds_replayed": replays,
-            "passing_bytes": memory,
-        }
-        arguments.out.mkdir(parents=True, exist_ok=True)
         path = arguments.out / f"optim_step-{arguments.shapes}-{arguments.device.type}.json"
-        path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        print(f"\n{path}")
+        kept = {"shapes": arguments.shapes, "num_params": num_params, "seconds": seconds}
+        kept |= {"seconds_replayed": replays, "passing_bytes": memory}
+        keep(kept, path, where, arguments.rounds)
 
 
 if __name__ == "__main__":
