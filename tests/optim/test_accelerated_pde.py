@@ -15,6 +15,7 @@ from heatgrad.optim import (
     sgd_to_pde,
 )
 
+PATHS = [{"fused": True}, {"fused": False}, {"foreach": True}]
 PAIRS = [(lr, momentum) for lr in (1e-3, 0.1, 2.0) for momentum in (0.0, 0.5, 0.9, 0.999)]
 
 
@@ -70,8 +71,9 @@ def semi_implicit_euler(u, gradient, laplacian, dt, a, b, steps):
     return points
 
 
+@pytest.mark.parametrize("path", PATHS, ids=str)
 @pytest.mark.parametrize("dims", [0, (1, 2), None])
-def test_theorem_1(boundary, dims):
+def test_theorem_1(boundary, dims, path):
     """The optimizer's two lines are the scheme (4), over 300 steps on a random quadratic."""
     generator = torch.Generator().manual_seed(1)
     shape = (4, 3, 5)
@@ -91,7 +93,7 @@ def test_theorem_1(boundary, dims):
 
     weight = torch.nn.Parameter(start.clone())
     optimizer = DiffusionNesterov(
-        [weight], lr=lr, momentum=momentum, diffusion=share, dims=dims, boundary=boundary
+        [weight], lr=lr, momentum=momentum, diffusion=share, dims=dims, boundary=boundary, **path
     )
     for w, u in points:
         torch.testing.assert_close(weight.detach(), w, rtol=0, atol=1e-12)  # theta^n = w^n
@@ -142,7 +144,8 @@ def eigenvector(shape, dims, boundary, which):
 
 @pytest.mark.parametrize(("shape", "dims"), [((7,), 0), ((4, 3), None), ((3, 4, 2), (0, 2))])
 @pytest.mark.parametrize("share", [0.5, 1.0, 1.2])
-def test_a_velocity_grows_or_decays_as_predicted(shape, dims, share, boundary):
+@pytest.mark.parametrize("path", PATHS, ids=str)
+def test_a_velocity_grows_or_decays_as_predicted(shape, dims, share, boundary, path):
     """With zero gradients the buffer of mode s is multiplied by gamma - beta s each step."""
     momentum = 0.9
     for which in (0, -1):
@@ -156,6 +159,7 @@ def test_a_velocity_grows_or_decays_as_predicted(shape, dims, share, boundary):
             dims=dims,
             boundary=boundary,
             stability="off",
+            **path,
         )
         weight.grad = mode.clone()
         optimizer.step()
@@ -188,7 +192,7 @@ def test_above_the_bound_refine_stays_stable_and_off_does_not(share):
 
 
 @pytest.mark.parametrize("shape", [None, (), (1,)])
-@pytest.mark.parametrize("path", [{"fused": True}, {"fused": False}, {"foreach": True}], ids=str)
+@pytest.mark.parametrize("path", PATHS, ids=str)
 def test_refine_equals_the_refined_values(shape, path, parameters, give_gradients):
     """Diffusion c, a number or a tensor, is diffusion 1 at the refined lr and momentum."""
     lr, momentum = refine(0.1, 0.9, 3.0)
@@ -254,8 +258,16 @@ def test_the_energy_of_the_damped_wave_never_rises():
         (lambda: pde_to_sgd(1.0, math.nan), "damping must be finite and at least 0, got nan"),
         (lambda: max_stable_diffusion(0.9, -1), "num_dims must be a whole number of axes"),
         (lambda: max_stable_diffusion(1.1, 1), "momentum must be finite and at least 0"),
+        (lambda: refine(0.1, 0.9, 0.5), "factor must be finite and at least 1, got 0.5"),
+        (lambda: refine(0.1, 0.9, math.nan), "factor must be finite and at least 1, got nan"),
     ],
 )
 def test_coefficients_out_of_range(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_coefficients_that_are_no_numbers():
+    for call in (lambda: sgd_to_pde("a", 0.9), lambda: max_stable_diffusion(True, 1)):
+        with pytest.raises(TypeError, match=r"(lr|momentum) must be a real number, got ('a'|True)"):
+            call()

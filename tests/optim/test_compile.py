@@ -61,7 +61,26 @@ def check(name, fused):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
+def check_refusals():
+    """Assert that a compiled step looks at its dials: what a tensor holds is known in it only."""
+    param = torch.nn.Parameter(torch.ones(4))
+    param.grad = torch.ones(4)
+    for build, limit in (
+        (lambda d: DiffusionSGD([param], diffusion=d), "at most 0.5"),
+        (lambda d: DiffusionNesterov([param], diffusion=d, stability="error"), "at most 1"),
+    ):
+        for value, words in ((1.1, limit), (-0.1, "at least 0"), (float("nan"), "finite")):
+            dial = torch.tensor(0.3)
+            step = torch.compile(build(dial).step, backend="aot_eager")
+            step()
+            dial.fill_(value)
+            with pytest.raises(ValueError, match=f"diffusion must be.* {words}.*, got "):
+                step()
+
+
 if __name__ == "__main__":
+    check_refusals()
+    torch._dynamo.reset()
     calls = []
     for step in ("step_chain", "step_velocity"):
         kernel = getattr(kernels, step)

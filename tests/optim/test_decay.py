@@ -73,6 +73,15 @@ def test_a_checkpoint_goes_on_where_it_was(optimizer):
     assert values(other) == expected
 
 
+def test_a_state_that_is_not_its_own(optimizer):
+    schedule = LinearDiffusionDecay(optimizer, num_steps=5)
+    with pytest.raises(ValueError, match="got one without initial, num_done"):
+        schedule.load_state_dict({"num_steps": 3})
+    state = {**schedule.state_dict(), "initial": [1.0]}
+    with pytest.raises(ValueError, match="over 2 parameter groups, got 1"):
+        schedule.load_state_dict(state)
+
+
 def test_any_optimizer_with_diffusion_will_do():
     optimizer = DiffusionSGD([torch.nn.Parameter(torch.ones(3))], diffusion=0.2)
     LinearDiffusionDecay(optimizer, num_steps=2).step()

@@ -143,7 +143,7 @@ def test_sparse_gradients_are_refused_with_the_reason(name):
     [
         ("lr", -1.0, ValueError, "lr must be finite and at least 0, got -1"),
         ("lr", float("nan"), ValueError, "lr must be finite and at least 0, got nan"),
-        ("lr", "fast", TypeError, "lr must be a number, got 'fast'"),
+        ("lr", "fast", TypeError, "lr must be a real number, got 'fast'"),
         ("momentum", -0.1, ValueError, "momentum must be finite and at least 0"),
         ("weight_decay", float("inf"), ValueError, "weight_decay must be finite and at least 0"),
         ("diffusion", -0.1, ValueError, "diffusion must be finite and at least 0, got -0.1"),

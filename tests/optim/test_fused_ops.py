@@ -20,7 +20,7 @@ def chain_arguments(tensors):
 
 def velocity_arguments(tensors):
     turned = torch.tensor([0.1, 0.9, 0.4, 0.01], dtype=torch.float64)
-    return *tensors, turned, [2, 1], [0, 1, 0], "periodic", False
+    return *tensors, turned, [2, 1], [0, 1, 0], "periodic", False, True
 
 
 @pytest.mark.parametrize("name", ["chain", "velocity"])

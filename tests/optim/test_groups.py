@@ -86,12 +86,20 @@ def test_nothing_moves_along_the_other_parameters():
     [
         ((), "needs at least one kind; choices: conv_in"),
         (("conv_ot",), "unknown kind 'conv_ot'; did you mean 'conv_out'"),
+        (("conv_out", "conv_out"), "each kind must be named once, got 'conv_out' again"),
         (("conv_out", "conv_in"), "'conv_out' and 'conv_in' both claim parameter 0.weight"),
     ],
 )
 def test_kinds_that_cannot_be_taken(kinds, message):
     with pytest.raises(ValueError, match=message):
         diffusion_groups(network(), *kinds)
+
+
+def test_arguments_that_are_not_what_they_should_be():
+    with pytest.raises(TypeError, match=r"kinds must be names, .* got \['conv_out'\]; write"):
+        diffusion_groups(network(), ["conv_out"])
+    with pytest.raises(ValueError, match=r"boundary must be one of .*, got 'open'"):
+        diffusion_groups(network(), "conv_out", boundary="open")
 
 
 def test_a_model_without_the_kind_names_those_it_has():

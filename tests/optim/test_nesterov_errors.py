@@ -30,7 +30,7 @@ def weight():
             ValueError,
             r"diffusion must be at most 1 .*got 1\.5; lower it, or let stability='refine'",
         ),
-        ({"diffusion": torch.ones(2)}, ValueError, "diffusion as a tensor must have one element"),
+        ({"diffusion": torch.ones(2)}, ValueError, "diffusion must be one number, got a tensor"),
     ],
 )
 def test_refused_at_construction_and_in_a_group(weight, options, error, message):
@@ -52,6 +52,14 @@ def test_a_list_of_axes_is_a_tuple(weight):
 def test_a_named_parameter_is_named(weight):
     with pytest.raises(ValueError, match=r"parameter head\.weight of shape \(4, 3\): dims must"):
         DiffusionNesterov([("head.weight", weight)], dims=5)
+
+
+def test_axes_edited_by_hand_are_named_at_the_step(weight):
+    optimizer = DiffusionNesterov([("head.weight", weight)])
+    weight.grad = torch.ones(4, 3)
+    optimizer.param_groups[0]["dims"] = (5,)
+    with pytest.raises(ValueError, match=r"parameter head\.weight of shape \(4, 3\): dims must"):
+        optimizer.step()
 
 
 def test_a_schedule_that_pushes_over_the_bound_is_stopped_at_the_step(weight):

@@ -9,6 +9,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from heatgrad.optim.dials import as_number, is_out_of_sight
+
 __all__ = [
     "AcceleratedPDE",
     "DiffusedNesterov",
@@ -67,7 +69,8 @@ def sgd_to_pde(
         Time step, damping and diffusivity; `pde_to_sgd` is the inverse.
 
     Raises:
-        ValueError: If a coefficient is out of range.
+        TypeError: If a coefficient is no number.
+        ValueError: If it is out of range.
 
     References:
         [Sun] Eq. (9), and Eq. (8) for b. Theory page: Eq. (V.9).
@@ -103,7 +106,8 @@ def pde_to_sgd(
         Learning rate, momentum and diffusion of the velocity; `sgd_to_pde` is the inverse.
 
     Raises:
-        ValueError: If a coefficient is out of range.
+        TypeError: If a coefficient is no number.
+        ValueError: If it is out of range.
 
     References:
         [Sun] Eq. (8). Theory page: Eq. (V.8).
@@ -171,6 +175,9 @@ def refine(
         momentum: γ [1].
         factor: c, at least 1 [1].
 
+    Raises:
+        ValueError: If the factor is out of range.
+
     References:
         [Sun] 4.2 (the text cites Eq. (4); it is (8)). Theory page: Eq. (V.12).
 
@@ -179,6 +186,7 @@ def refine(
         >>> round(lr, 6), round(momentum, 6)
         (0.025641, 0.948718)
     """
+    _check("factor", factor, at_least=1.0)
     more, less = factor + 1, factor - 1
     whole = more + less * momentum
     return 2 * lr / (factor * whole), (less + more * momentum) / whole
@@ -196,7 +204,9 @@ def _check(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> None:
-    number = float(value)
+    if is_out_of_sight(value):
+        return
+    number = as_number(name, value)
     is_inside = math.isfinite(number)
     is_inside &= above is None or number > above
     is_inside &= at_least is None or number >= at_least

@@ -1,7 +1,6 @@
 """The checks of a parameter group: what is required, what was received, the remedy."""
 
 import math
-import numbers
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,8 @@ import torch
 from torch import Tensor
 
 from heatgrad.core.errors import HeatgradWarning
-from heatgrad.laplacian import BOUNDARIES, check_boundary, max_explicit_diffusion, resolve_dims
-from heatgrad.optim.dials import is_out_of_sight
+from heatgrad.laplacian import check_boundary, max_explicit_diffusion, resolve_dims
+from heatgrad.optim.dials import as_number, is_out_of_sight
 from heatgrad.optim.operators import LAYER_MODES
 
 __all__ = [
@@ -22,12 +21,14 @@ __all__ = [
     "check_group",
     "check_groups_agree",
     "check_is_dict",
+    "check_lr",
     "check_placebo",
     "check_smoothing",
     "check_smoothing_group",
     "check_transform",
     "check_velocity",
     "check_velocity_group",
+    "check_velocity_numbers",
     "warn_about",
 ]
 
@@ -59,6 +60,7 @@ def check_velocity_group(group: Mapping[str, Any]) -> None:
 
 def check_velocity(group: Mapping[str, Any]) -> None:
     """Raise if what decides a group's diffusion is not usable; quick enough for every step."""
+    check_lr(group)
     check_boundary(group["boundary"])
     if group["stability"] not in STABILITIES:
         raise ValueError(
@@ -70,19 +72,34 @@ def check_velocity(group: Mapping[str, Any]) -> None:
         if momentum > 1:
             raise ValueError(f"momentum must be at most 1, got {momentum:g}; lower it")
     diffusion = group["diffusion"]
-    if isinstance(diffusion, Tensor):
-        if diffusion.numel() != 1:
-            raise ValueError(
-                f"diffusion as a tensor must have one element, got shape {tuple(diffusion.shape)}"
-            )
-        if is_out_of_sight(diffusion):
-            return
-    _check_non_negative("diffusion", diffusion)
-    if group["stability"] == "error" and diffusion > 1:
+    if isinstance(diffusion, Tensor) and diffusion.numel() != 1:
         raise ValueError(
-            f"diffusion must be at most 1 (in units of beta_max) with stability='error', got "
-            f"{float(diffusion):g}; lower it, or let stability='refine' lower the time step"
+            f"diffusion must be one number, got a tensor of shape {tuple(diffusion.shape)}"
         )
+    if is_out_of_sight(diffusion):
+        return
+    _check_non_negative("diffusion", diffusion)
+    if group["stability"] == "error":
+        _check_bound(diffusion)
+
+
+def check_velocity_numbers(
+    lr: float, momentum: float, per_axis: float, *, is_bounded: bool
+) -> None:
+    """Raise ValueError if what a velocity's step is given in the end is not usable.
+
+    Args:
+        lr: η.
+        momentum: γ [1].
+        per_axis: Nβ [1].
+        is_bounded: Whether β must be at most β_max.
+    """
+    _check_non_negative("lr", lr)
+    _check_non_negative("momentum", momentum)
+    diffusion = 4 * per_axis / (1 + momentum)
+    _check_non_negative("diffusion", diffusion)
+    if is_bounded:
+        _check_bound(diffusion, slack=1e-6)
 
 
 def check_axes(group: Mapping[str, Any]) -> None:
@@ -104,18 +121,17 @@ def check_smoothing_group(group: Mapping[str, Any]) -> None:
 
 def check_smoothing(group: Mapping[str, Any]) -> None:
     """Raise if what decides a group's smoothing is not usable; quick enough for every step."""
+    check_lr(group)
     check_boundary(group["boundary"])
     _check_non_negative("diffusion", group["diffusion"])
 
 
 def check_transform(group: Mapping[str, Any]) -> None:
     """Raise if what decides a group's transform is not usable; quick enough for every step."""
+    check_lr(group)
     if group["mode"] not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {group['mode']!r}")
-    if group["boundary"] not in BOUNDARIES:
-        raise ValueError(
-            f"boundary must be one of {', '.join(BOUNDARIES)}, got {group['boundary']!r}"
-        )
+    check_boundary(group["boundary"])
     if group["max_norm"] is not None:
         _check_non_negative("max_norm", group["max_norm"])
         if group["max_norm"] == 0:
@@ -132,15 +148,15 @@ def check_diffusion(diffusion: float | Tensor, mode: str) -> None:
     if mode == "global" and diffusion > bound:
         raise ValueError(
             f"diffusion must be at most {bound} in mode 'global' (above it the highest "
-            f"frequencies grow), got {diffusion}; lower it"
+            f"frequencies grow), got {float(diffusion):g}; lower it"
         )
     if mode == "layer" and diffusion > 2:
         raise ValueError(
             f"diffusion must be at most 2 in mode 'layer' (above it deviations from the mean "
-            f"grow), got {diffusion}; lower it"
+            f"grow), got {float(diffusion):g}; lower it"
         )
     if mode in ("centralize", "centralize_channel") and diffusion not in (0, 1):
-        raise ValueError(f"diffusion must be 0 or 1 in mode '{mode}', got {diffusion}")
+        raise ValueError(f"diffusion must be 0 or 1 in mode '{mode}', got {float(diffusion):g}")
 
 
 def warn_about(group: Mapping[str, Any]) -> None:
@@ -149,8 +165,9 @@ def warn_about(group: Mapping[str, Any]) -> None:
     keeps_sign = {"global": max_explicit_diffusion(1, keep_sign=True), "layer": 1.0}
     if mode in keeps_sign and diffusion > keeps_sign[mode]:
         warnings.warn(
-            f"diffusion {diffusion} in mode '{mode}' changes the sign of some gradient components "
-            f"(a step uphill for them); choose at most {keeps_sign[mode]} to keep every sign",
+            f"diffusion {float(diffusion):g} in mode '{mode}' changes the sign of some gradient "
+            f"components (a step uphill for them); choose at most {keeps_sign[mode]} to keep "
+            f"every sign",
             HeatgradWarning,
             stacklevel=_caller_level(),
         )
@@ -204,9 +221,6 @@ def _caller_level() -> int:
 
 
 def _check_common(group: Mapping[str, Any]) -> None:
-    lr = group["lr"]
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError(f"lr as a tensor must have one element, got shape {tuple(lr.shape)}")
     for name in ("lr", "momentum", "weight_decay"):
         _check_non_negative(name, group[name])
     for name in ("nesterov", "maximize", "differentiable", "foreach", "fused"):
@@ -219,9 +233,16 @@ def _check_common(group: Mapping[str, Any]) -> None:
             )
 
 
+def check_lr(group: Mapping[str, Any]) -> None:
+    """Look at a learning rate that a schedule, or a hand, may have changed."""
+    if not is_out_of_sight(group["lr"]):
+        _check_non_negative("lr", group["lr"])
+
+
 def _check_heavy_ball(group: Mapping[str, Any]) -> None:
-    if not math.isfinite(group["dampening"]):
-        raise ValueError(f"dampening must be finite, got {group['dampening']}")
+    dampening = as_number("dampening", group["dampening"])
+    if not math.isfinite(dampening):
+        raise ValueError(f"dampening must be finite, got {dampening:g}")
     if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
         raise ValueError(
             f"nesterov needs momentum > 0 and dampening = 0, got momentum = "
@@ -229,13 +250,17 @@ def _check_heavy_ball(group: Mapping[str, Any]) -> None:
         )
 
 
+def _check_bound(diffusion: float | Tensor, slack: float = 0.0) -> None:
+    if diffusion > 1 + slack:
+        raise ValueError(
+            f"diffusion must be at most 1 (in units of beta_max) with stability='error', got "
+            f"{float(diffusion):g}; lower it, or let stability='refine' lower the time step"
+        )
+
+
 def _check_non_negative(name: str, value: float | Tensor) -> None:
-    if isinstance(value, bool) or not isinstance(value, (numbers.Real, Tensor)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
     if isinstance(value, Tensor) and torch.compiler.is_compiling():
         return  # its value would stop the graph; eager steps look at it
-    if isinstance(value, Tensor) and value.numel() != 1:
-        raise ValueError(f"{name} must be one number, got a tensor of shape {tuple(value.shape)}")
-    number = float(value.detach() if isinstance(value, Tensor) else value)
+    number = as_number(name, value)
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{name} must be finite and at least 0, got {number:g}")

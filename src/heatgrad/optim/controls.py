@@ -11,6 +11,7 @@ from torch.optim.optimizer import ParamsT
 from heatgrad.core.random import stream_generator
 from heatgrad.optim import checks, sharded
 from heatgrad.optim.base import put
+from heatgrad.optim.dials import is_zero
 from heatgrad.optim.diffused import DiffusedSGD, diffuse
 from heatgrad.optim.drop_in import ActiveGroup
 from heatgrad.optim.operators import diffuse_chain
@@ -43,7 +44,7 @@ class NormMatchedSGD(DiffusedSGD):
     """
 
     def _transform(self, groups: Sequence[ActiveGroup]) -> None:
-        if not any(group.options["diffusion"] for group in groups):
+        if all(is_zero(group.options["diffusion"]) for group in groups):
             return
         plain = [grad for group in groups for grad in group.grads]
         layouts = [layout for group in groups for layout in group.layouts]
@@ -68,6 +69,15 @@ class PlaceboDiffusionSGD(DiffusedSGD):
     Args:
         seed: Seed of the permutation. It is redrawn, from the same seed, when the number of
             elements that have a gradient changes.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.nn.Parameter(torch.zeros(4))
+        >>> optimizer = PlaceboDiffusionSGD([weight], lr=1.0, diffusion=0.25)
+        >>> weight.grad = torch.tensor([0.0, 4.0, 0.0, 0.0])
+        >>> optimizer.step()  # seed 0 puts this element at an end of the line
+        >>> weight.data
+        tensor([ 0., -3., -1.,  0.])
 
     References:
         Theory page: Eq. (R.10).
@@ -118,7 +128,7 @@ class PlaceboDiffusionSGD(DiffusedSGD):
         super().add_param_group(param_group)
 
     def _transform(self, groups: Sequence[ActiveGroup]) -> None:
-        if not any(group.options["diffusion"] for group in groups):
+        if all(is_zero(group.options["diffusion"]) for group in groups):
             return
         grads = [grad for group in groups for grad in group.grads]
         if not grads:

@@ -54,7 +54,10 @@ class LinearDiffusionDecay:
         ]
 
     def step(self) -> None:
-        """Lower the diffusion by one step; a group added later keeps its own."""
+        """Lower the diffusion by one step; a group added later keeps its own.
+
+        A tensor given to the optimizer's constructor is one for all groups, those added later too.
+        """
         self.num_done += 1
         self._apply()
 
@@ -67,7 +70,22 @@ class LinearDiffusionDecay:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a checkpoint was; the groups' diffusion is set accordingly."""
+        """Go on where a checkpoint was; the groups' diffusion is set accordingly.
+
+        Raises:
+            ValueError: If it is not the state of a schedule over as many groups.
+        """
+        missing = sorted({"num_steps", "num_done", "initial"} - set(state))
+        if missing:
+            raise ValueError(
+                f"state must be what state_dict() of a LinearDiffusionDecay returned, got one "
+                f"without {', '.join(missing)}"
+            )
+        if len(state["initial"]) != len(self.initial):
+            raise ValueError(
+                f"state must be of a schedule over {len(self.initial)} parameter groups, got "
+                f"{len(state['initial'])}; make the optimizer's groups as they were"
+            )
         self.num_steps = state["num_steps"]
         self.num_done = state["num_done"]
         self.initial = list(state["initial"])

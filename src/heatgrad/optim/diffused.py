@@ -12,6 +12,7 @@ from torch.optim.optimizer import ParamsT
 from heatgrad.laplacian import max_explicit_diffusion, spectral_radius
 from heatgrad.optim import checks, operators, sharded
 from heatgrad.optim.base import TransformedSGD
+from heatgrad.optim.dials import is_out_of_sight, is_zero
 from heatgrad.optim.drop_in import ActiveGroup, uses_foreach
 from heatgrad.optim.stability import StabilityReport, StabilityRow
 
@@ -105,9 +106,10 @@ def diffuse(groups: Sequence[ActiveGroup]) -> list[Tensor]:
     chain = [group for group in groups if group.options["mode"] == "global"]
     grads = [grad for group in chain for grad in group.grads]
     diffusion = [group.options["diffusion"] for group in chain for _ in group.grads]
-    if any(diffusion):
+    if not all(map(is_zero, diffusion)):
         values = [value for group in chain for value in group.values]
         foreach = all(uses_foreach(group.options, values) for group in chain)
+        foreach = foreach and not any(map(is_out_of_sight, diffusion))
         stencil = operators.diffuse_chain_foreach if foreach else operators.diffuse_chain
         neighbours = chain_ends(chain, decayed=True)
         pairs = None if neighbours is None else neighbours.pairs()

@@ -11,6 +11,7 @@ from heatgrad.laplacian import Boundary, spectral_radius
 from heatgrad.optim import checks, fused, fused_ops, sharded, updates, velocity
 from heatgrad.optim.accelerated_pde import max_stable_diffusion, refine
 from heatgrad.optim.axes import active_dims, active_dims_of_all
+from heatgrad.optim.dials import is_zero
 from heatgrad.optim.drop_in import ActiveGroup, DropInOptimizer, uses_foreach
 from heatgrad.optim.fused_inputs import VelocityStep
 from heatgrad.optim.stability import StabilityReport, StabilityRow
@@ -30,17 +31,17 @@ class DiffusionNesterov(DropInOptimizer):
     with $g$ the gradient plus weight decay. It is the semi-implicit Euler scheme of an accelerated
     PDE with viscosity, stable up to $\beta_{\max} = (1+\gamma)/4N$ for $N$ diffused axes. A drop-in
     for `torch.optim.SGD(nesterov=True)`: its state and checkpoints are torch's, `p.grad` is never
-    written to, and with `diffusion=0` the two agree bit for bit. When not to use it: where the axis
-    has no order that means something, a placebo over permuted channels should do as well; above 1
-    it is mostly a smaller step, so compare it with plain Nesterov at the refined values.
+    written to, and with `diffusion=0` the two agree bit for bit (with `fused=True`, to rounding).
+    When not to use it: where the axis has no order that means something, a placebo over permuted
+    channels should do as well; above 1 it is mostly a smaller step, so compare it with plain
+    Nesterov at the refined values.
 
     Args:
         params: Parameters, groups (see `diffusion_groups`), or `model.named_parameters()`.
         lr: η, a float or a one-element tensor.
         momentum: γ, at least 0 and at most 1 [1].
         diffusion: β in units of β_max, per group; a float, or a one-element tensor that may be
-            changed in place; its value is not checked where it is on a device or in compiled
-            code [1].
+            changed in place; on a device its value is not checked [1].
         dims: Axes to diffuse, per group: None for all axes of each tensor, an int, or a tuple;
             negative ones count from the end. Axes of one cell do not count in N (Dirichlet: do).
         boundary: Ends of each axis, per group: `"neumann"`, `"periodic"` or `"dirichlet"`.
@@ -232,6 +233,7 @@ class DiffusionNesterov(DropInOptimizer):
             boundary=group.how["boundary"],
             weight_decay=group.options["weight_decay"],
             maximize=group.options["maximize"],
+            is_bounded=group.options["stability"] == "error",
         )
         step_velocity(step)
         return True
@@ -244,7 +246,7 @@ class DiffusionNesterov(DropInOptimizer):
         edges = sharded.VelocityEdges(
             layouts,
             [
-                () if velocity.is_zero(beta) else axes
+                () if is_zero(beta) else axes
                 for group in groups
                 for axes, beta in zip(group.dims, group.how["beta"], strict=True)
             ],
@@ -272,11 +274,15 @@ class _VelocityGroup(ActiveGroup):
         super().__init__(options)
         dims, boundary = options["dims"], options["boundary"]
         shapes = tuple([param.shape for param in self.params])
-        self.dims = active_dims_of_all(shapes, dims, boundary)
+        try:
+            self.dims = active_dims_of_all(shapes, dims, boundary)
+        except (ValueError, TypeError):
+            checks.check_axes(options)  # which names the parameter
+            raise
         lr, momentum, self.per_axis = coefficients(options)
         shares = {n: self.per_axis / n for n in {len(axes) for axes in self.dims} if n > 0}
         beta = [shares.get(len(axes), 0.0) for axes in self.dims]
-        self.has_velocity = not (velocity.is_zero(momentum) and all(map(velocity.is_zero, beta)))
+        self.has_velocity = not (is_zero(momentum) and all(map(is_zero, beta)))
         self.how: dict[str, Any] = {
             "lr": lr,
             "momentum": momentum,

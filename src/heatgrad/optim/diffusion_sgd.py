@@ -8,6 +8,7 @@ from torch import Tensor
 
 from heatgrad.optim import accumulate, fused, fused_ops, operators, sharded
 from heatgrad.optim.base import put
+from heatgrad.optim.dials import is_zero
 from heatgrad.optim.diffused import DiffusedSGD, chain_ends, diffuse
 from heatgrad.optim.drop_in import ActiveGroup, uses_foreach
 from heatgrad.optim.fused_inputs import Velocities, has_momentum
@@ -23,10 +24,10 @@ class DiffusionSGD(DiffusedSGD):
     \theta' = \theta - \eta v' \tag{R.1-R.8}$$
 
     A drop-in for `torch.optim.SGD`: positional arguments, defaults, state and checkpoints are
-    torch's, and with `diffusion=0` (and no `max_norm`) the two agree bit for bit. `p.grad` is
-    never written to. When not to use it: to first order, diffusion shortens the step, so
-    compare it with `NormMatchedSGD` before you credit the smoothing; do not expect it to stand
-    in for momentum.
+    torch's, and with `diffusion=0` (and no `max_norm`) the two agree bit for bit (with
+    `fused=True`, to rounding). `p.grad` is never written to. When not to use it: to first order,
+    diffusion shortens the step, so compare it with `NormMatchedSGD` before you credit the
+    smoothing; do not expect it to stand in for momentum.
 
     Args:
         params: Parameters, groups, or `model.named_parameters()`.
@@ -101,8 +102,8 @@ class DiffusionSGD(DiffusedSGD):
         ):
             return False  # on a GPU the kernels do not add up what other processes find
         # Asked for under the same condition on every process, whichever path each of them takes.
-        is_diffused = any(group.options["diffusion"] for group in groups)
-        neighbours = chain_ends(groups, decayed=False) if is_diffused else None
+        is_still = all(is_zero(group.options["diffusion"]) for group in groups)
+        neighbours = None if is_still else chain_ends(groups, decayed=False)
         fused.step_chain(groups, self._velocities(groups), neighbours)
         for group in groups:
             sharded.tell_written(group.params)

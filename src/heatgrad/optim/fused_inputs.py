@@ -40,6 +40,7 @@ class VelocityStep(NamedTuple):
         boundary: Ends of the axes.
         weight_decay: wd.
         maximize: Whether to ascend.
+        is_bounded: Whether β above β_max is an error.
     """
 
     params: Sequence[Tensor]
@@ -52,6 +53,7 @@ class VelocityStep(NamedTuple):
     boundary: str
     weight_decay: float | Tensor
     maximize: bool
+    is_bounded: bool = False
 
 
 def chain_links(sizes: Sequence[int], is_periodic: bool) -> np.ndarray:

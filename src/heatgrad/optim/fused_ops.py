@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from heatgrad.optim import fused, fused_cuda
+from heatgrad.optim import checks, fused, fused_cuda
+from heatgrad.optim.dials import is_on_device
 from heatgrad.optim.drop_in import ActiveGroup
 from heatgrad.optim.fused_inputs import Velocities, VelocityStep
 
@@ -87,6 +88,7 @@ def step_velocity(step: VelocityStep) -> None:
         [axis for axes in step.dims for axis in axes],
         step.boundary,
         step.maximize,
+        step.is_bounded,
     )
 
 
@@ -122,6 +124,8 @@ def _step_chain(
         stop = start + count
         values = params[start:stop]
         options = dict(zip(_TURNED, _apart(turned[i]), strict=True))
+        checks.check_lr(options)  # In compiled code this is the first look at the numbers.
+        checks.check_diffusion(options["diffusion"], "global")
         if not moves[i]:
             options["momentum"] = 0.0
         options |= {
@@ -152,8 +156,11 @@ def _step_velocity(
     axes: list[int],
     boundary: str,
     maximize: bool,
+    is_bounded: bool,
 ) -> None:
     lr, momentum, per_axis, weight_decay = _apart(turned)
+    if not is_on_device(lr):  # In compiled code this is the first look at the numbers.
+        checks.check_velocity_numbers(lr, momentum, per_axis, is_bounded=is_bounded)
     rest = iter(axes)
     step = VelocityStep(
         params,

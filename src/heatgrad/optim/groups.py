@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from heatgrad.core.lookup import nearest
-from heatgrad.laplacian import Boundary
+from heatgrad.laplacian import Boundary, check_boundary
 
 __all__ = ["KINDS", "diffusion_groups"]
 
@@ -77,8 +77,9 @@ def diffusion_groups(
         require a gradient. For `DiffusionNesterov`.
 
     Raises:
-        ValueError: If no kind is given, one is unknown, or has no parameter in this model, or two
-            claim the same parameter.
+        TypeError: If a kind is no name.
+        ValueError: If no kind is given, one is unknown or named twice, or has no parameter in this
+            model, or two claim the same parameter.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8))
@@ -91,15 +92,13 @@ def diffusion_groups(
     References:
         [Sun] appendices C and D.
     """
-    if not kinds:
-        raise ValueError(f"diffusion_groups needs at least one kind; {nearest('', KINDS)}")
+    _check_kinds(kinds)
+    check_boundary(boundary)
     names = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
     parameters: dict[int, Tensor] = {id(p): p for p in model.parameters() if p.requires_grad}
     owner: dict[int, str] = {}
     groups: list[dict[str, Any]] = []
     for kind in kinds:
-        if kind not in KINDS:
-            raise ValueError(f"unknown kind '{kind}'; {nearest(kind, KINDS)}")
         by_axes: dict[Axes, list[tuple[str, Tensor]]] = {}
         for module in model.modules():
             found = KINDS[kind](module)
@@ -127,6 +126,21 @@ def diffusion_groups(
     if rest:
         groups.append({"params": rest, "dims": (), "boundary": boundary, "diffusion": 0.0})
     return groups
+
+
+def _check_kinds(kinds: tuple[str, ...]) -> None:
+    if not kinds:
+        raise ValueError(f"diffusion_groups needs at least one kind; {nearest('', KINDS)}")
+    for kind in kinds:
+        if not isinstance(kind, str):
+            raise TypeError(
+                f"kinds must be names, one argument each, got {kind!r}; write "
+                f"diffusion_groups(model, 'conv_out', 'norm_weight')"
+            )
+        if kind not in KINDS:
+            raise ValueError(f"unknown kind '{kind}'; {nearest(kind, KINDS)}")
+        if kinds.count(kind) > 1:
+            raise ValueError(f"each kind must be named once, got '{kind}' again; leave it out")
 
 
 def _present(model: nn.Module, parameters: Mapping[int, Tensor]) -> list[str]:

@@ -72,6 +72,11 @@ def diffuse_gradients(
 class GradientDiffusion:
     """The handle of `diffuse_gradients`; see there.
 
+    Example:
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(3))], lr=1.0)
+        >>> with diffuse_gradients(optimizer, 0.25) as handle:
+        ...     handle.diffusion = 0.1  # as a schedule would, between steps
+
     Attributes:
         diffusion: λ or σ; may be changed between steps [1].
         mode: The operator.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from heatgrad.optim.chunks import in_chunks
+from heatgrad.optim.dials import is_zero
 
 __all__ = [
     "LAYER_MODES",
@@ -66,7 +67,7 @@ def diffuse_chain(
     """
     diffused = list(grads)
     for k, flat, (left, right) in chain_runs(grads, boundary, neighbours):
-        if diffusion[k] != 0:
+        if not is_zero(diffusion[k]):
             # The second difference of a run with its two neighbours is its Laplacian.
             lap = torch.diff(flat, n=2, prepend=left, append=right)
             diffused[k] = _as(lap.mul_(diffusion[k]).add_(flat), grads[k])
@@ -84,7 +85,7 @@ def diffuse_chain_foreach(
     pieces: list[tuple[Tensor, Tensor, Tensor, float]] = []
     outs_of: dict[int, Tensor] = {}
     for k, flat, ends in chain_runs(grads, boundary, neighbours):
-        if diffusion[k] != 0:
+        if not is_zero(diffusion[k]):
             outs_of[k] = torch.empty_like(flat)
             pieces += _pieces(flat, outs_of[k], ends, float(diffusion[k]))
     for chunk in in_chunks([piece for _, piece, _, _ in pieces]):
@@ -145,7 +146,7 @@ def diffuse_layer(grad: Tensor, diffusion: float, mode: str, mean: Tensor | None
     References:
         [Ray] B.1 (layer-based diffusion); Yong et al. (2020) for `centralize_channel`.
     """
-    if diffusion == 0 or (mean is None and not has_deviation(grad.shape, mode)):
+    if is_zero(diffusion) or (mean is None and not has_deviation(grad.shape, mode)):
         return grad
     work = grad.float() if _is_half(grad) else grad
     if mean is None:

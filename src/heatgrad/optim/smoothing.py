@@ -133,6 +133,15 @@ class SobolevSGD(_SmoothedSGD):
         ValueError: If an option is negative, not finite or unknown.
         RuntimeError: For sparse gradients, and `fused` beside what it excludes.
 
+    Example:
+        >>> import torch
+        >>> weight = torch.nn.Parameter(torch.zeros(3, 1))
+        >>> optimizer = SobolevSGD([weight], lr=1.0, diffusion=1.0, boundary="neumann")
+        >>> weight.grad = torch.tensor([[0.0], [4.0], [0.0]])
+        >>> optimizer.step()
+        >>> weight.data.round(decimals=4).tolist()
+        [[-1.0], [-2.0], [-1.0]]
+
     References:
         Lao et al. (2020), arXiv:2008.10766. Theory page: Eq. (R.12).
     """

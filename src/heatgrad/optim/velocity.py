@@ -8,6 +8,7 @@ from torch import Tensor
 
 from heatgrad.laplacian import Boundary, apply_stencil, apply_stencil_foreach
 from heatgrad.optim.chunks import in_chunks
+from heatgrad.optim.dials import is_zero
 from heatgrad.optim.updates import (
     descend,
     descend_foreach,
@@ -223,8 +224,3 @@ def _add_scaled(parts: Sequence[tuple[Tensor, Tensor, float]]) -> None:
         alike = [(target, source) for target, source, f in parts if f == factor]
         targets, sources = zip(*alike, strict=True)
         torch._foreach_add_(targets, sources, alpha=factor)
-
-
-def is_zero(value: float | Tensor) -> bool:
-    """Whether a coefficient is the number 0; a tensor is not looked into."""
-    return not isinstance(value, Tensor) and value == 0

@@ -179,26 +179,18 @@ def error(ours, theirs):
 
 def main(rank, world, folder, *, thorough):
     meet(rank, world, folder)
-    sent = [0]
-    start = Exchange.start
-
-    def counted(self, *args):
-        pending = start(self, *args)
-        sent[0] += pending.num_bytes
-        return pending
-
-    Exchange.start = counted
     found = {}
     builds = dict(cases(thorough=thorough))
     wholes = {name: run(build, nowhere) for name, build in builds.items()}
     for how, where in layouts(world):
         for name, build in builds.items():
-            sent[0] = 0
+            Exchange.sent.clear()
             ours = run(build, where)
-            found[f"{how}: {name}"] = (error(ours, wholes[name]), sent[0])
+            found[f"{how}: {name}"] = (error(ours, wholes[name]), sum(Exchange.sent))
             for dtype in DTYPES if how == "fsdp" and name in NARROW else ():
                 ours, theirs = (run(build, there, dtype) for there in (where, nowhere))
-                found[f"{how}: {name} {dtype}"] = (error(ours, theirs) * DTYPES[dtype], sent[0])
+                distance = error(ours, theirs) * DTYPES[dtype]
+                found[f"{how}: {name} {dtype}"] = (distance, sum(Exchange.sent))
     every = [None] * world
     dist.all_gather_object(every, found)
     if rank == 0:

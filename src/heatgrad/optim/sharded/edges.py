@@ -74,11 +74,6 @@ class VelocityEdges:
         self._pending: Pending | None = None
         self._old: list[Tensor] = []
 
-    @property
-    def num_bytes(self) -> int:
-        """Sent by this process in this step."""
-        return 0 if self._pending is None else self._pending.num_bytes
-
     def begin(
         self,
         params: Sequence[Tensor],

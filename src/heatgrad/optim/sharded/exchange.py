@@ -1,8 +1,9 @@
 """Values of other processes' parts, fetched in one batch of messages."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,11 +23,9 @@ class Pending:
 
     Attributes:
         values: What was wanted, filled in when `wait` returns, shape (n,).
-        num_bytes: Sent by this process.
     """
 
     values: Tensor
-    num_bytes: int = 0
     _works: list[Any] = field(default_factory=list)
     _arrivals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
@@ -45,7 +44,12 @@ class Exchange:
 
     Making one is collective: all processes of the tensors' meshes make it together, and tell each
     other once what they want. After that a step sends each of them one message at most.
+
+    Attributes:
+        sent: The bytes of each start so far in this process, over all plans.
     """
+
+    sent: ClassVar[deque[int]] = deque(maxlen=1024)
 
     def __init__(
         self, layouts: Sequence[Layout | None], which: np.ndarray, where: np.ndarray
@@ -99,7 +103,7 @@ class Exchange:
         self._move_to(device)
         values = torch.zeros(self._num_wanted, dtype=dtype, device=device)
         pending = Pending(values)
-        operations = []
+        operations, num_bytes = [], 0
         for rank, asked in self._asked.items():
             parts = [sources[k](index).to(device=device, dtype=dtype) for k, index in asked]
             message = torch.cat(parts)
@@ -107,12 +111,13 @@ class Exchange:
                 values[self._arrivals[rank]] = message
             else:
                 operations.append(dist.P2POp(dist.isend, message.view(torch.uint8), rank))
-                pending.num_bytes += message.numel() * message.element_size()
+                num_bytes += message.numel() * message.element_size()
         for rank, places in self._arrivals.items():
             if rank != self._rank:
                 message = torch.empty(len(places), dtype=dtype, device=device)
                 pending._arrivals.append((places, message))
                 operations.append(dist.P2POp(dist.irecv, message.view(torch.uint8), rank))
+        Exchange.sent.append(num_bytes)
         if operations:
             pending._works = dist.batch_isend_irecv(operations)
         return pending
