@@ -97,6 +97,9 @@ def optimizers(params: list[torch.nn.Parameter]) -> dict[str, torch.optim.Optimi
         "DiffusionSGD, plain": DiffusionSGD(params, **MOMENTUM, diffusion=0.1, foreach=False),
         "DiffusionSGD, foreach": DiffusionSGD(params, **MOMENTUM, diffusion=0.1, foreach=True),
         "DiffusionSGD, fused": DiffusionSGD(params, **MOMENTUM, diffusion=0.1, fused=True),
+        "DiffusionSGD, fused, clipped": DiffusionSGD(
+            params, **MOMENTUM, diffusion=0.1, fused=True, max_norm=1.0
+        ),
         "Nesterov, for-loop": sgd(params, **nesterov, foreach=False),
         "Nesterov, foreach": sgd(params, **nesterov, foreach=True),
         "Nesterov, fused": sgd(params, **nesterov, fused=True),

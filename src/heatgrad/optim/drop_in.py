@@ -13,6 +13,9 @@ from heatgrad.optim import sharded, updates
 __all__ = ["ActiveGroup", "DropInOptimizer", "uses_foreach"]
 
 
+_NOTHING: dict[str, Any] = {}
+
+
 class ActiveGroup:
     """The parameters of one group that have a gradient, and that gradient on its way.
 
@@ -28,18 +31,19 @@ class ActiveGroup:
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
-        self.params: list[Tensor] = [p for p in options["params"] if p.grad is not None]
-        for param in self.params:
-            if param.grad.layout != torch.strided:  # type: ignore[union-attr]
+        pairs = [(p, grad) for p in options["params"] if (grad := p.grad) is not None]
+        self.params: list[Tensor] = [param for param, _ in pairs]
+        self.grads: list[Tensor] = [grad for _, grad in pairs]
+        for param, grad in pairs:
+            if grad.layout is not torch.strided:
                 raise RuntimeError(
-                    f"diffusion needs dense gradients, got layout {param.grad.layout} for a "  # type: ignore[union-attr]
+                    f"diffusion needs dense gradients, got layout {grad.layout} for a "
                     f"parameter of shape {tuple(param.shape)}; use torch.optim.SGD for it"
                 )
-        if options["fused"] and any(p.is_complex() for p in self.params):
+        if options["fused"] and any(map(Tensor.is_complex, self.params)):
             raise RuntimeError("fused=True does not support complex parameters")
         self.buffers: list[Tensor | None] | None = None
         self.values = self.params
-        self.grads: list[Tensor] = [param.grad for param in self.params]  # type: ignore[misc]
         self.layouts: list[sharded.Layout | None] = [None] * len(self.params)
         if sharded.are_sharded(self.params):
             if options["differentiable"]:
@@ -87,8 +91,8 @@ class DropInOptimizer(Optimizer, ABC):
     def _buffers(self, group: ActiveGroup) -> list[Tensor | None]:
         """Return what this process holds of the momentum buffers, None where there is none yet."""
         if group.buffers is None:
-            state = self.state
-            kept = [state[p].get("momentum_buffer") if p in state else None for p in group.params]
+            of_params = [self.state.get(param, _NOTHING) for param in group.params]
+            kept = [of_param.get("momentum_buffer") for of_param in of_params]
             if group.values is not group.params:
                 kept = [None if x is None else sharded.held_here(x) for x in kept]
             group.buffers = kept

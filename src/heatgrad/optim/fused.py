@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from math import prod
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from heatgrad.optim.fused_inputs import (
 __all__ = ["TYPES", "can_diffuse_velocity", "is_safe", "step_chain", "step_velocity", "wants_fused"]
 
 _PLAIN_CLASSES = frozenset({Tensor, torch.nn.Parameter})  # a subclass may keep its memory elsewhere
+_DTYPE = attrgetter("dtype")
 TYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
 
@@ -62,9 +64,12 @@ def is_safe(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> 
                 value.requires_grad or (is_on_device(value) and value.device != device)
             ):
                 return False
-    kinds = {(t.dtype, t.get_device(), t.is_contiguous()) for t in tensors}
-    return kinds == {(dtype, tensors[-1].get_device(), True)} and _PLAIN_CLASSES.issuperset(
-        map(type, tensors)
+    # Without a loop of the interpreter: this is asked at every step, of every tensor.
+    return (
+        all(map(Tensor.is_contiguous, tensors))
+        and _PLAIN_CLASSES.issuperset(map(type, tensors))
+        and set(map(_DTYPE, tensors)) == {dtype}
+        and set(map(Tensor.get_device, tensors)) == {tensors[-1].get_device()}
     )
 
 

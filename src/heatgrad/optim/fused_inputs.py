@@ -118,7 +118,7 @@ def put_addresses(
 ) -> None:
     """Put the addresses of p, g and v into the first three columns, one row per tensor."""
     for column, tensors in enumerate((params, grads, buffers)):
-        table[:, column] = [tensor.data_ptr() for tensor in tensors]
+        table[:, column] = list(map(Tensor.data_ptr, tensors))
 
 
 def number(value: float | Tensor) -> float:

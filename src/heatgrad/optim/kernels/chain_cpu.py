@@ -111,6 +111,7 @@ def square_norms(table, blocks, chain, like, coefficients, ends, squares, first,
         g = carray(as_pointer(table[k, 1] + size), n, like.dtype)
         lam, decay, sign = coefficients[k, 4], coefficients[k, 5], coefficients[k, 6]
         own, near = one - lam - lam, lam
+        is_copied = decay != 0 or sign != 1
         left = _border(table, blocks, chain, like, coefficients, ends, b, 0)
         end = _border(table, blocks, chain, like, coefficients, ends, b, 1)
         total = 0.0
@@ -118,8 +119,10 @@ def square_norms(table, blocks, chain, like, coefficients, ends, squares, first,
         while low < n:
             high = min(n, low + _PIECE)
             right = end if high == n else sign * g[high] + decay * p[high]
-            d = source[: high - low]
-            _decay(g[low:high], p[low:high], sign, decay, d)
+            d = g[low:high]
+            if is_copied:
+                _decay(d, p[low:high], sign, decay, source)
+                d = source[: high - low]
             total += _square(d, left, right, own, near)
             left = d[high - low - 1]
             low = high
@@ -215,7 +218,7 @@ def _descend(p, before, here, after, own, near, lr):  # type: ignore[no-untyped-
         p[i] -= lr * (own * here[i] + near * (before[i] + after[i]))
 
 
-@njit(**_OPTIONS)
+@njit(**_OPTIONS | {"fastmath": {"contract", "reassoc"}})  # else the sum is one long chain
 def _square(d, left, right, own, near):  # type: ignore[no-untyped-def]
     n = d.size
     value = np.float64(own * d[n - 1] + near * ((d[n - 2] if n > 1 else left) + right))
@@ -223,7 +226,8 @@ def _square(d, left, right, own, near):  # type: ignore[no-untyped-def]
     if n > 1:
         value = np.float64(own * d[0] + near * (left + d[1]))
         total += value * value
-    for i in range(1, n - 1):
-        value = np.float64(own * d[i] + near * (d[i - 1] + d[i + 1]))
+    before, here, after = d[: n - 2], d[1 : n - 1], d[2:]
+    for i in range(n - 2):
+        value = np.float64(own * here[i] + near * (before[i] + after[i]))
         total += value * value
     return total
