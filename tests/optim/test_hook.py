@@ -12,6 +12,8 @@ OTHERS = [
     (torch.optim.RMSprop, {"lr": 0.1}),
     (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "foreach": True}),
     (torch.optim.Adam, {"lr": 0.1, "foreach": True}),
+    (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "fused": True}),
+    (torch.optim.AdamW, {"lr": 0.1, "fused": True}),
 ]
 
 
@@ -36,14 +38,18 @@ def test_sgd_with_the_hook_is_diffusion_sgd(parameters, give_gradients, mode, di
 
 @pytest.mark.parametrize(("build", "options"), OTHERS)
 @pytest.mark.parametrize("mode", ["stencil", "implicit"])
+@pytest.mark.parametrize("axis", [0, -1])
 def test_any_optimizer_sees_the_operator_applied(
-    parameters, give_gradients, build, options, mode, boundary
+    parameters, give_gradients, build, options, mode, boundary, axis
 ):
-    """The same optimizer, given gradients diffused by hand with the Laplacian object."""
+    """The same optimizer, given gradients diffused by hand with the Laplacian object.
+
+    Torch's fused optimizers look at memory alone, whatever the strides.
+    """
     hooked, by_hand = parameters(SHAPES), parameters(SHAPES)
     first, second = build(hooked, **options), build(by_hand, **options)
-    laplacian = Laplacian(-1, boundary)
-    diffuse_gradients(first, 0.2, mode=mode, dims=-1, boundary=boundary)
+    laplacian = Laplacian(axis, boundary)
+    diffuse_gradients(first, 0.2, mode=mode, dims=axis, boundary=boundary)
     for step in range(3):
         give_gradients(hooked, step)
         give_gradients(by_hand, step)
@@ -52,7 +58,7 @@ def test_any_optimizer_sees_the_operator_applied(
             if mode == "stencil":
                 param.grad = grad + 0.2 * laplacian(grad)
             else:
-                param.grad = laplacian.solve(grad, shift=1.0, scale=0.2)
+                param.grad = laplacian.solve(grad, shift=1.0, scale=0.2).contiguous()
         first.step()
         second.step()
     for a, b in zip(hooked, by_hand, strict=True):
@@ -131,6 +137,25 @@ def test_a_step_that_raises_gives_back_at_the_next(parameters, give_gradients):
     assert all(p.grad is g for p, g in zip(params, mine, strict=True))
 
 
+@pytest.mark.parametrize("mode", ["global", "stencil", "implicit", "centralize_channel"])
+def test_lbfgs_steps_along_diffused_gradients(mode):
+    """It flattens gradients by view, so that they must lie as they were."""
+    weight = torch.nn.Parameter(torch.ones(6, 4, dtype=torch.float64))
+    optimizer = torch.optim.LBFGS([weight], lr=0.5)
+    dims = 0 if mode in ("stencil", "implicit") else None
+    strength = 1.0 if mode == "centralize_channel" else 0.2
+    diffuse_gradients(optimizer, strength, mode=mode, dims=dims)
+
+    def closure():
+        optimizer.zero_grad()
+        value = (weight - torch.arange(24.0).view(6, 4)).square().sum()
+        value.backward()
+        return value
+
+    first = optimizer.step(closure).item()
+    assert closure().item() < first
+
+
 def test_the_strength_may_be_changed_between_steps():
     weight = torch.nn.Parameter(torch.zeros(3))
     optimizer = torch.optim.SGD([weight], lr=1.0)
@@ -158,10 +183,26 @@ def test_what_is_refused(parameters):
         with pytest.raises(ValueError, match=message):
             diffuse_gradients(optimizer, **arguments)
     assert not optimizer._optimizer_step_pre_hooks
-    diffuse_gradients(optimizer, 0.3, mode="stencil")
+    handle = diffuse_gradients(optimizer, 0.1, mode="stencil")
+    handle.diffusion = 0.3
     params[0].grad = torch.ones(3, 4, dtype=torch.float64)
     with pytest.raises(ValueError, match=r"at most 0\.25 along 2 axes of a tensor of shape"):
         optimizer.step()
+
+
+def test_a_stencil_above_its_bound_is_refused_at_once(parameters):
+    optimizer = torch.optim.SGD(parameters(SHAPES), lr=0.1)
+    with pytest.raises(
+        ValueError, match=r"at most 0\.25 along 2 axes of a tensor of shape \(3, 4\)"
+    ):
+        diffuse_gradients(optimizer, 0.3, mode="stencil")
+    assert not optimizer._optimizer_step_pre_hooks
+
+
+@pytest.mark.parametrize("what", [None, torch.nn.Parameter(torch.ones(2))])
+def test_what_is_no_optimizer(what):
+    with pytest.raises(TypeError, match="needs an optimizer with torch's step hooks, got "):
+        diffuse_gradients(what, 0.1)
 
 
 def test_a_gradient_made_after_a_step_that_raised_is_followed():

@@ -171,12 +171,13 @@ def refine(
     optimizer at the refined values. At `factor` 1 both values come back to the last bit.
 
     Args:
-        lr: η.
-        momentum: γ [1].
+        lr: η, at least 0.
+        momentum: γ, at least 0 and at most 1 [1].
         factor: c, at least 1 [1].
 
     Raises:
-        ValueError: If the factor is out of range.
+        TypeError: If an argument is no number.
+        ValueError: If it is out of range.
 
     References:
         [Sun] 4.2 (the text cites Eq. (4); it is (8)). Theory page: Eq. (V.12).
@@ -186,6 +187,8 @@ def refine(
         >>> round(lr, 6), round(momentum, 6)
         (0.025641, 0.948718)
     """
+    _check("lr", lr, at_least=0.0)
+    _check("momentum", momentum, at_least=0.0, at_most=1.0)
     _check("factor", factor, at_least=1.0)
     more, less = factor + 1, factor - 1
     whole = more + less * momentum

@@ -21,8 +21,8 @@ __all__ = [
     "check_group",
     "check_groups_agree",
     "check_is_dict",
-    "check_lr",
     "check_placebo",
+    "check_rates",
     "check_smoothing",
     "check_smoothing_group",
     "check_transform",
@@ -60,17 +60,15 @@ def check_velocity_group(group: Mapping[str, Any]) -> None:
 
 def check_velocity(group: Mapping[str, Any]) -> None:
     """Raise if what decides a group's diffusion is not usable; quick enough for every step."""
-    check_lr(group)
+    check_rates(group)
     check_boundary(group["boundary"])
     if group["stability"] not in STABILITIES:
         raise ValueError(
             f"stability must be one of {', '.join(STABILITIES)}, got {group['stability']!r}"
         )
     momentum = group["momentum"]
-    if not is_out_of_sight(momentum):
-        _check_non_negative("momentum", momentum)
-        if momentum > 1:
-            raise ValueError(f"momentum must be at most 1, got {momentum:g}; lower it")
+    if not is_out_of_sight(momentum) and momentum > 1:
+        raise ValueError(f"momentum must be at most 1, got {momentum:g}; lower it")
     diffusion = group["diffusion"]
     if isinstance(diffusion, Tensor) and diffusion.numel() != 1:
         raise ValueError(
@@ -121,14 +119,14 @@ def check_smoothing_group(group: Mapping[str, Any]) -> None:
 
 def check_smoothing(group: Mapping[str, Any]) -> None:
     """Raise if what decides a group's smoothing is not usable; quick enough for every step."""
-    check_lr(group)
+    check_rates(group)
     check_boundary(group["boundary"])
     _check_non_negative("diffusion", group["diffusion"])
 
 
 def check_transform(group: Mapping[str, Any]) -> None:
     """Raise if what decides a group's transform is not usable; quick enough for every step."""
-    check_lr(group)
+    check_rates(group)
     if group["mode"] not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {group['mode']!r}")
     check_boundary(group["boundary"])
@@ -233,10 +231,11 @@ def _check_common(group: Mapping[str, Any]) -> None:
             )
 
 
-def check_lr(group: Mapping[str, Any]) -> None:
-    """Look at a learning rate that a schedule, or a hand, may have changed."""
-    if not is_out_of_sight(group["lr"]):
-        _check_non_negative("lr", group["lr"])
+def check_rates(group: Mapping[str, Any]) -> None:
+    """Look at the numbers that a schedule, or a hand, may have changed."""
+    for name in ("lr", "momentum", "weight_decay"):
+        if not is_out_of_sight(group[name]):
+            _check_non_negative(name, group[name])
 
 
 def _check_heavy_ball(group: Mapping[str, Any]) -> None:

@@ -142,19 +142,19 @@ class PlaceboDiffusionSGD(DiffusedSGD):
         device = grads[0].device
         flat = torch.cat([grad.reshape(-1).to(device, common) for grad in grads])
         sizes = [grad.numel() for grad in grads]
-        diffusion = [float(group.options["diffusion"]) for group in groups for _ in group.grads]
-        per_element = torch.repeat_interleave(
-            torch.tensor(diffusion, dtype=flat.real.dtype, device=device),
-            torch.tensor(sizes, device=device),
-        )
+        strengths = [group.options["diffusion"] for group in groups for _ in group.grads]
         order = _permutation(groups[0].options["seed"], flat.numel()).to(device)
         boundary = groups[0].options["boundary"]
         # diffuse_chain with λ = 1 gives g + Lap g; the difference is Lap g.
         permuted = flat[order]
         lap = torch.empty_like(flat)
         lap[order] = diffuse_chain([permuted], [1.0], boundary)[0] - permuted
-        diffused = flat + per_element * lap
-        parts = torch.split(diffused, sizes)
+        parts = [
+            own + strength * moved
+            for own, moved, strength in zip(
+                torch.split(flat, sizes), torch.split(lap, sizes), strengths, strict=True
+            )
+        ]
         put(
             groups,
             [_cast(part.view(g.shape), g) for part, g in zip(parts, grads, strict=True)],

@@ -23,6 +23,7 @@ class LinearDiffusionDecay:
             last of E epochs, call `step` after each epoch and give E - 1.
 
     Raises:
+        TypeError: If the optimizer is none of torch's.
         ValueError: If no group has `diffusion`, or `num_steps` is below 1.
 
     Example:
@@ -40,6 +41,10 @@ class LinearDiffusionDecay:
     def __init__(self, optimizer: Optimizer, num_steps: int) -> None:
         if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
             raise ValueError(f"num_steps must be a whole number, at least 1, got {num_steps!r}")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}"
+            )
         if not any("diffusion" in group for group in optimizer.param_groups):
             raise ValueError(
                 "no parameter group has 'diffusion'; give an optimizer of heatgrad, such as "

@@ -22,6 +22,7 @@ from heatgrad.optim.fused_inputs import (
     moving_buffers,
     put_addresses,
 )
+from heatgrad.optim.kernels.threads import for_each_run
 
 __all__ = ["TYPES", "can_diffuse_velocity", "is_safe", "step_chain", "step_velocity", "wants_fused"]
 
@@ -70,6 +71,7 @@ def is_safe(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> 
         and _PLAIN_CLASSES.issuperset(map(type, tensors))
         and set(map(_DTYPE, tensors)) == {dtype}
         and set(map(Tensor.get_device, tensors)) == {tensors[-1].get_device()}
+        and not any(map(Tensor.is_neg, tensors))
     )
 
 
@@ -96,7 +98,6 @@ def step_chain(
         fused_cuda.step_chain(groups, buffers, neighbours)
         return
     from heatgrad.optim.kernels import chain_cpu
-    from heatgrad.optim.kernels.threads import for_each_run
 
     params = [value for group in groups for value in group.values]
     grads = [grad for group in groups for grad in group.grads]
@@ -126,11 +127,7 @@ def step_chain(
     max_norm = groups[0].options["max_norm"]
     if max_norm is not None:
         squares = np.zeros(num_blocks)
-        for_each_run(
-            lambda first, last: chain_cpu.square_norms(*chain, squares, first, last),
-            num_blocks,
-            size,
-        )
+        for_each_run(chain_cpu.square_norms, (*chain, squares), num_blocks, size)
         # In the order of the blocks, whoever has summed them.
         of_tensor = np.zeros(len(params))
         np.add.at(of_tensor, plan.blocks[:, 0], squares)
@@ -140,11 +137,7 @@ def step_chain(
     borders = np.empty((num_blocks if coefficients[:, 5].any() else 0, 2), dtype)
     if len(borders):
         chain_cpu.gather_borders(*chain, borders)
-    for_each_run(
-        lambda first, last: chain_cpu.step_blocks(*chain, borders, scale, first, last),
-        num_blocks,
-        size,
-    )
+    for_each_run(chain_cpu.step_blocks, (*chain, borders, scale), num_blocks, size)
     torch.autograd.graph.increment_version([*params, *moving_buffers(groups, buffers)])
 
 
@@ -196,7 +189,6 @@ def step_velocity(step: VelocityStep) -> None:
         fused_cuda.step_velocity(step)
         return
     from heatgrad.optim.kernels import velocity_cpu
-    from heatgrad.optim.kernels.threads import for_each_run
 
     params, dims = step.params, step.dims
     dtype = TYPES[params[0].dtype]
@@ -210,13 +202,9 @@ def step_velocity(step: VelocityStep) -> None:
     coefficients[:, 2] /= plan.num_axes
     ends = ("neumann", "periodic", "dirichlet").index(step.boundary)
     like = np.empty(0, dtype)
-    for_each_run(
-        lambda first, last: velocity_cpu.step_blocks(
-            table, plan.axes, plan.blocks, like, coefficients, ends, first, last
-        ),
-        len(plan.blocks),
-        int(plan.sizes.sum()),
-    )
+    arguments = (table, plan.axes, plan.blocks, like, coefficients, ends)
+    size = int(plan.sizes.sum())
+    for_each_run(velocity_cpu.step_blocks, arguments, len(plan.blocks), size)
     torch.autograd.graph.increment_version([*params, *step.buffers])
 
 

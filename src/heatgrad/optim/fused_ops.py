@@ -42,7 +42,7 @@ def can_compile(groups: Sequence[ActiveGroup]) -> bool:
                 return False
         for tensor in (*group.values, *group.grads):
             is_alike = tensor.dtype == first.dtype and tensor.device == first.device
-            if not is_alike or not tensor.is_contiguous():
+            if not is_alike or not tensor.is_contiguous() or tensor.is_neg():
                 return False
     return True
 
@@ -124,7 +124,7 @@ def _step_chain(
         stop = start + count
         values = params[start:stop]
         options = dict(zip(_TURNED, _apart(turned[i]), strict=True))
-        checks.check_lr(options)  # In compiled code this is the first look at the numbers.
+        checks.check_rates(options)  # In compiled code this is the first look at the numbers.
         checks.check_diffusion(options["diffusion"], "global")
         if not moves[i]:
             options["momentum"] = 0.0

@@ -77,7 +77,7 @@ def diffusion_groups(
         require a gradient. For `DiffusionNesterov`.
 
     Raises:
-        TypeError: If a kind is no name.
+        TypeError: If the model is none, or a kind is no name.
         ValueError: If no kind is given, one is unknown or named twice, or has no parameter in this
             model, or two claim the same parameter.
 
@@ -92,6 +92,8 @@ def diffusion_groups(
     References:
         [Sun] appendices C and D.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     _check_kinds(kinds)
     check_boundary(boundary)
     names = {id(p): name for name, p in model.named_parameters() if p.requires_grad}

@@ -32,7 +32,8 @@ def diffuse_gradients(
 
     At each step the gradients are diffused just before the optimizer reads them, and `p.grad` is
     given back afterwards: the caller's tensors are neither written to nor replaced. A closure is
-    honoured: its gradients are diffused each time it has been called. What the optimizer adds to
+    honoured: its gradients are diffused each time it has been called. After a step that raised they
+    are given back at the next one, or by `remove`. What the optimizer adds to
     the gradient itself (torch's coupled weight decay, say) is added after the diffusion.
 
     The hook belongs to this optimizer object: checkpoints and copies do not hold it, so make it
@@ -97,6 +98,11 @@ class GradientDiffusion:
         self._optimizer = optimizer
         self._held: list[tuple[Tensor, Tensor, Tensor]] = []
         self._check()
+        if not hasattr(optimizer, "_optimizer_step_pre_hooks"):  # a wrapper such as Accelerate's
+            raise TypeError(
+                f"diffuse_gradients needs an optimizer with torch's step hooks, got "
+                f"{type(optimizer).__name__}; call it on the optimizer before it is wrapped"
+            )
         for hook in getattr(optimizer, "_optimizer_step_pre_hooks", {}).values():
             if isinstance(getattr(hook, "__self__", None), GradientDiffusion):
                 raise ValueError(
@@ -108,13 +114,11 @@ class GradientDiffusion:
                 "optimizer must not be differentiable, got differentiable=True; autograd does not "
                 "follow the diffusion"
             )
-        if not hasattr(optimizer, "_optimizer_step_pre_hooks"):  # a wrapper such as Accelerate's
-            raise TypeError(
-                f"diffuse_gradients needs an optimizer with torch's step hooks, got "
-                f"{type(optimizer).__name__}; call it on the optimizer before it is wrapped"
-            )
         for group in optimizer.param_groups:
             checks.check_axes({**group, "dims": dims})
+            if mode == "stencil":
+                axes = [active_dims(p.shape, dims, boundary) for p in group["params"]]
+                self._check_bound(group["params"], axes)
         self._hooks = [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
@@ -181,9 +185,11 @@ class GradientDiffusion:
         if not params:
             return
         grads = [param.grad for param in params]
-        diffused = self._diffuse(ActiveGroup({**_PLAIN, "params": params}))
-        for param, grad, part in zip(params, grads, diffused, strict=True):
-            param.grad = sharded.as_sharded(part, param)
+        group = ActiveGroup({**_PLAIN, "params": params})
+        layouts = list(group.grads)
+        diffused = self._diffuse(group)
+        for param, grad, like, part in zip(params, grads, layouts, diffused, strict=True):
+            param.grad = sharded.as_sharded(_laid_out_as(like, part), param)
             self._held.append((param, grad, param.grad))
 
     def _give_back(self) -> None:
@@ -238,6 +244,13 @@ class GradientDiffusion:
                     f"shape {tuple(param.shape)} (above it the highest frequencies grow), got "
                     f"{self.diffusion:g}; lower it, or use mode='implicit'"
                 )
+
+
+def _laid_out_as(like: Tensor, part: Tensor) -> Tensor:
+    """Return values in memory laid out as a gradient was: some optimizers look at memory only."""
+    if part.stride() == like.stride():
+        return part
+    return torch.empty_like(like).copy_(part)
 
 
 # What a group has in one of our own optimizers, set so that it changes nothing.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import carray, njit
 
-from heatgrad.optim.kernels.addresses import as_pointer
+from heatgrad.optim.kernels.addresses import as_pointer, take_turn
 
 __all__ = ["BLOCK", "gather_borders", "square_norms", "step_blocks"]
 
@@ -46,8 +46,10 @@ def gather_borders(table, blocks, chain, like, coefficients, ends, borders):  # 
 
 
 @njit(**_OPTIONS)
-def step_blocks(table, blocks, chain, like, coefficients, ends, borders, scale, first, last):  # type: ignore[no-untyped-def]
-    """Step the blocks from `first` to `last`: decay, diffuse, scale, heavy ball.
+def step_blocks(
+    table, blocks, chain, like, coefficients, ends, borders, scale, num_blocks, run, turns, _
+):  # type: ignore[no-untyped-def]
+    """Step runs of blocks, for as long as there are turns: decay, diffuse, scale, heavy ball.
 
     Args:
         table: As in `gather_borders`.
@@ -59,9 +61,19 @@ def step_blocks(table, blocks, chain, like, coefficients, ends, borders, scale, 
         ends: As in `gather_borders`.
         borders: As `gather_borders` has filled it; empty where no tensor decays.
         scale: The factor of clipping, 1 for none.
-        first: First block.
-        last: Block after the last one.
+        num_blocks: Number of blocks.
+        run: Blocks of a turn.
+        turns: Address of the number of turns taken.
     """
+    first = run * take_turn(turns)
+    while first < num_blocks:
+        last = min(first + run, num_blocks)
+        _step_run(table, blocks, chain, like, coefficients, ends, borders, scale, first, last)
+        first = run * take_turn(turns)
+
+
+@njit(**_OPTIONS)
+def _step_run(table, blocks, chain, like, coefficients, ends, borders, scale, first, last):  # type: ignore[no-untyped-def]
     one = like.dtype.type(1)
     source = np.empty(_PIECE, like.dtype)
     for b in range(first, last):
@@ -86,7 +98,7 @@ def step_blocks(table, blocks, chain, like, coefficients, ends, borders, scale, 
             d = g[low:high]
             right = end
             if high < n:
-                right = sign * g[high] + decay * p[high]
+                right = _decayed(g[high], p[high], sign, decay)
             if is_copied:
                 _decay(d, p[low:high], sign, decay, source)
                 d = source[: high - low]
@@ -97,11 +109,22 @@ def step_blocks(table, blocks, chain, like, coefficients, ends, borders, scale, 
 
 
 @njit(**_OPTIONS)
-def square_norms(table, blocks, chain, like, coefficients, ends, squares, first, last):  # type: ignore[no-untyped-def]
+def square_norms(
+    table, blocks, chain, like, coefficients, ends, squares, num_blocks, run, turns, _
+):  # type: ignore[no-untyped-def]
     """Fill `squares` with the squared norm, in float64, of each block's diffused gradient.
 
     The arguments are those of `step_blocks`.
     """
+    first = run * take_turn(turns)
+    while first < num_blocks:
+        last = min(first + run, num_blocks)
+        _square_run(table, blocks, chain, like, coefficients, ends, squares, first, last)
+        first = run * take_turn(turns)
+
+
+@njit(**_OPTIONS)
+def _square_run(table, blocks, chain, like, coefficients, ends, squares, first, last):  # type: ignore[no-untyped-def]
     one = like.dtype.type(1)
     source = np.empty(_PIECE, like.dtype)
     for b in range(first, last):
@@ -118,7 +141,7 @@ def square_norms(table, blocks, chain, like, coefficients, ends, squares, first,
         low = 0
         while low < n:
             high = min(n, low + _PIECE)
-            right = end if high == n else sign * g[high] + decay * p[high]
+            right = end if high == n else _decayed(g[high], p[high], sign, decay)
             d = g[low:high]
             if is_copied:
                 _decay(d, p[low:high], sign, decay, source)
@@ -154,9 +177,18 @@ def _border(table, blocks, chain, like, coefficients, ends, b, side):  # type: i
 
 @njit(**_OPTIONS)
 def _decay(g, p, sign, decay, d):  # type: ignore[no-untyped-def]
-    """Eq. (R.1)."""
-    for i in range(g.size):
-        d[i] = sign * g[i] + decay * p[i]
+    """Eq. (R.1); without decay an infinite parameter is not looked at."""
+    if decay == 0:
+        for i in range(g.size):
+            d[i] = sign * g[i]
+    else:
+        for i in range(g.size):
+            d[i] = sign * g[i] + decay * p[i]
+
+
+@njit(**_OPTIONS)
+def _decayed(g, p, sign, decay):  # type: ignore[no-untyped-def]
+    return sign * g + decay * p if decay != 0 else sign * g
 
 
 @njit(**_OPTIONS)

@@ -1,13 +1,14 @@
 """Blocks of work on a few threads, each in compiled code that holds no lock."""
 
 import ctypes
-import itertools
+import multiprocessing
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache, partial
 from typing import Any
 
+import numpy as np
 import torch
 
 __all__ = ["for_each_run"]
@@ -17,63 +18,57 @@ _RUNS = 4  # that each thread may take: few calls, yet an even end where threads
 _HOME = os.getpid()
 
 
-def for_each_run(work: Callable[[int, int], None], num_blocks: int, size: int) -> None:
-    """Call `work(first, last)` on runs of blocks that cover them all, on torch's threads.
+def for_each_run(
+    work: Callable[..., None], arguments: tuple[Any, ...], num_blocks: int, size: int
+) -> None:
+    """Call `work` on torch's threads until all blocks are done.
 
-    Which thread takes which run is left open, so the result of a block must not depend on it.
-    This thread works too. Any number of threads may call this at once.
+    Which thread takes which run of blocks is left open, so the result of a block must not depend
+    on it. This thread works too. Any number of threads may call this at once.
 
     Args:
-        work: Compiled code that holds no lock.
+        work: Compiled code that holds no lock, called on each thread as `work(*arguments,
+            num_blocks, run, turns, _)`: it takes runs of `run` blocks while `addresses.take_turn(
+            turns)` gives one.
+        arguments: Its first ones.
         num_blocks: Number of blocks.
         size: Number of elements in all; little work stays in this thread.
     """
     num_threads = max(1, min(torch.get_num_threads(), num_blocks, size // _WORTH_A_THREAD))
+    run = num_blocks if num_threads == 1 else max(1, num_blocks // (_RUNS * num_threads))
+    turns = np.zeros(2, np.int64)  # lives until all threads are back
+    task = partial(work, *arguments, num_blocks, run, turns.ctypes.data)
     if num_threads == 1:
-        work(0, num_blocks)
-        return
-    run = max(1, num_blocks // (_RUNS * num_threads))
-    starts = itertools.count(0, run)
-
-    def take_runs() -> None:
-        # next() on a count is one step of the interpreter: no two threads get the same.
-        while (first := next(starts)) < num_blocks:
-            work(first, min(first + run, num_blocks))
-
-    # The threads of OpenMP do not outlive a fork, and asking for them in a child waits for ever.
-    if _openmp() is not None and os.getpid() == _HOME:
-        _on_openmp(take_runs, num_threads)
+        task(0)
+    elif _openmp() is None or _is_forked():
+        _on_pool(task, num_threads)
     else:
-        _on_pool(take_runs, num_threads)
+        work(*arguments, 0, 1, turns[1:].ctypes.data, 0)  # no blocks: it is compiled here, if ever
+        _on_openmp(task, num_threads)
 
 
-def _on_openmp(task: Callable[[], None], num_threads: int) -> None:
+def _on_openmp(task: Callable[[int], None], num_threads: int) -> None:
     """Call the task on each of the threads that torch's own operations use from this thread.
 
     Between two operations those threads stay awake for a while, and would be in the way of others.
+    The callback is compiled code, called without a line of Python: what a signal's handler raises
+    in a callback is lost.
     """
-    raised: list[BaseException] = []
-
-    def guarded(_: int | None) -> None:
-        try:
-            task()
-        except BaseException as error:  # nothing may leave a callback; it is raised below
-            raised.append(error)
-
-    callback = _CALLBACK(guarded)  # lives until all threads are back
+    callback = _CALLBACK(task)  # lives until all threads are back
     _openmp()(callback, None, num_threads, 0)
-    if raised:
-        raise raised[0]
 
 
-def _on_pool(task: Callable[[], None], num_threads: int) -> None:
-    others = [_pool(os.getpid()).submit(task) for _ in range(num_threads - 1)]
-    task()
+def _on_pool(task: Callable[[int], None], num_threads: int) -> None:
+    others = [_pool(os.getpid()).submit(task, 0) for _ in range(num_threads - 1)]
+    try:
+        task(0)
+    finally:
+        wait(others)
     for other in others:
         other.result()
 
 
-_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 
 
 @cache
@@ -86,6 +81,20 @@ def _openmp() -> Any:
     entry.argtypes = [_CALLBACK, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
     entry.restype = None
     return entry
+
+
+def _is_forked() -> bool:
+    """Whether this process is a fork: OpenMP's threads are not there, and asking for them hangs."""
+    return os.getpid() != _HOME or _is_forked_worker()
+
+
+@cache
+def _is_forked_worker() -> bool:
+    if multiprocessing.parent_process() is None:
+        return False
+    process = multiprocessing.current_process()
+    method = getattr(process, "_start_method", None) or multiprocessing.get_start_method()
+    return bool(method == "fork")
 
 
 @cache

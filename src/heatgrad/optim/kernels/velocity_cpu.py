@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import carray, njit
 
-from heatgrad.optim.kernels.addresses import as_pointer
+from heatgrad.optim.kernels.addresses import as_pointer, take_turn
 
 __all__ = ["COLUMNS", "LINES", "LONGEST_SLAB", "PLAIN", "ROWS", "SLABS", "WIDE", "step_blocks"]
 
@@ -30,8 +30,8 @@ _OPTIONS: dict[str, Any] = {
 
 
 @njit(**_OPTIONS)
-def step_blocks(table, axes, blocks, like, coefficients, ends, first, last):  # type: ignore[no-untyped-def]
-    """Step the blocks from `first` to `last`. Eqs. (V.6), (V.7).
+def step_blocks(table, axes, blocks, like, coefficients, ends, num_blocks, run, turns, _):  # type: ignore[no-untyped-def]
+    """Step runs of blocks, for as long as there are turns. Eqs. (V.6), (V.7).
 
     Args:
         table: Addresses of p, g, v and the number of elements, one row per tensor, int64.
@@ -44,9 +44,19 @@ def step_blocks(table, axes, blocks, like, coefficients, ends, first, last):  # 
         like: An empty array of the tensors' type.
         coefficients: lr, momentum, beta, weight decay and sign, one row per tensor.
         ends: 0 for Neumann ends, 1 for periodic ones, 2 for Dirichlet.
-        first: First block.
-        last: Block after the last one.
+        num_blocks: Number of blocks.
+        run: Blocks of a turn.
+        turns: Address of the number of turns taken.
     """
+    first = run * take_turn(turns)
+    while first < num_blocks:
+        last = min(first + run, num_blocks)
+        _step_run(table, axes, blocks, like, coefficients, ends, first, last)
+        first = run * take_turn(turns)
+
+
+@njit(**_OPTIONS)
+def _step_run(table, axes, blocks, like, coefficients, ends, first, last):  # type: ignore[no-untyped-def]
     kept = np.empty((3, COLUMNS), like.dtype)
     window = np.empty(_PIECE + 2 * WIDE, like.dtype)
     old = np.empty(LONGEST_SLAB, like.dtype)
@@ -79,11 +89,18 @@ def step_blocks(table, axes, blocks, like, coefficients, ends, first, last):  # 
 
 @njit(**_OPTIONS)
 def _plain(p, g, v, lr, momentum, decay, sign):  # type: ignore[no-untyped-def]
-    for i in range(p.size):
-        d = sign * g[i] + decay * p[i]
-        velocity = momentum * v[i] + d
-        v[i] = velocity
-        p[i] -= lr * (d + momentum * velocity)
+    if decay != 0:
+        for i in range(p.size):
+            d = sign * g[i] + decay * p[i]
+            velocity = momentum * v[i] + d
+            v[i] = velocity
+            p[i] -= lr * (d + momentum * velocity)
+    else:  # an infinite parameter is not looked at
+        for i in range(p.size):
+            d = sign * g[i]
+            velocity = momentum * v[i] + d
+            v[i] = velocity
+            p[i] -= lr * (d + momentum * velocity)
 
 
 @njit(**_OPTIONS)
@@ -345,10 +362,11 @@ def _slab(p, g, v, axes, c, ends, old, spread):  # type: ignore[no-untyped-def]
     _copy(v, old)
     _laplacian(old, axes, ends, spread)
     for i in range(v.size):
-        v[i] = momentum * old[i] + (sign * g[i] + decay * p[i]) + beta * spread[i]
+        d = sign * g[i] + decay * p[i] if decay != 0 else sign * g[i]
+        v[i] = momentum * old[i] + d + beta * spread[i]
     _laplacian(v, axes, ends, spread)
     for i in range(v.size):
-        d = sign * g[i] + decay * p[i]
+        d = sign * g[i] + decay * p[i] if decay != 0 else sign * g[i]
         p[i] -= lr * (d + momentum * v[i] + beta * spread[i])
 
 
