@@ -143,7 +143,7 @@ class PlaceboDiffusionSGD(DiffusedSGD):
         flat = torch.cat([grad.reshape(-1).to(device, common) for grad in grads])
         sizes = [grad.numel() for grad in grads]
         strengths = [group.options["diffusion"] for group in groups for _ in group.grads]
-        order = _permutation(groups[0].options["seed"], flat.numel()).to(device)
+        order = permutation(groups[0].options["seed"], flat.numel()).to(device)
         boundary = groups[0].options["boundary"]
         # diffuse_chain with λ = 1 gives g + Lap g; the difference is Lap g.
         permuted = flat[order]
@@ -162,7 +162,8 @@ class PlaceboDiffusionSGD(DiffusedSGD):
 
 
 @lru_cache(maxsize=4)
-def _permutation(seed: int, count: int) -> Tensor:
+def permutation(seed: int, count: int) -> Tensor:
+    """Return the order in which a seed shuffles a number of elements."""
     return torch.randperm(count, generator=stream_generator(seed, "placebo"))
 
 

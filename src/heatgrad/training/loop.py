@@ -2,11 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -16,7 +16,15 @@ from heatgrad.training.evaluation import evaluate
 from heatgrad.training.losses import Loss
 from heatgrad.training.probe import GradientProbe, probe_gradient
 
-__all__ = ["PROBES_PER_EPOCH", "EpochRecord", "initialised", "steps_per_epoch", "train"]
+__all__ = [
+    "PROBES_PER_EPOCH",
+    "EpochRecord",
+    "epoch_plan",
+    "initialised",
+    "mean_of",
+    "steps_per_epoch",
+    "train",
+]
 
 PROBES_PER_EPOCH = 8
 
@@ -127,14 +135,34 @@ def train(
             test_loss=score.loss,
             test_accuracy=score.accuracy,
             test_accuracy_clean=score.accuracy_clean,
-            grad_norm=_mean([probe.norm for probe in probes]),
-            diffusion_ratio=_mean([probe.ratio for probe in probes]),
-            diffusion_cosine=_mean([probe.cosine for probe in probes]),
+            grad_norm=mean_of([probe.norm for probe in probes]),
+            diffusion_ratio=mean_of([probe.ratio for probe in probes]),
+            diffusion_cosine=mean_of([probe.cosine for probe in probes]),
             seconds=seconds,
         )
         yield record
         if not record.is_finite:
             return
+
+
+def epoch_plan(
+    num_train: int, batch_size: int, seed: int, epoch: int
+) -> list[tuple[Tensor, int, bool]]:
+    """Return, for each step of an epoch, its examples, its seed of dropout and if it is probed."""
+    order = torch.randperm(num_train, generator=stream_generator(seed, "order", epoch))
+    batches = torch.split(order, batch_size)[: steps_per_epoch(num_train, batch_size)]
+    seeds = torch.randint(
+        2**31, (len(batches),), generator=stream_generator(seed, "dropout", epoch)
+    ).tolist()
+    probed = {k * len(batches) // PROBES_PER_EPOCH for k in range(PROBES_PER_EPOCH)}
+    return [(b, s, k in probed) for k, (b, s) in enumerate(zip(batches, seeds, strict=True))]
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """Return the mean of values; NaN if there is none or one is not finite."""
+    if not values or not all(map(math.isfinite, values)):
+        return math.nan
+    return math.fsum(values) / len(values)
 
 
 def _train_epoch(
@@ -151,20 +179,14 @@ def _train_epoch(
 
     A batch whose loss is not finite ends the pass before its step.
     """
-    count = len(dataset.y_train)
-    order = torch.randperm(count, generator=stream_generator(seed, "order", epoch))
-    batches = torch.split(order, batch_size)[: steps_per_epoch(count, batch_size)]
-    masks = torch.randint(
-        2**31, (len(batches),), generator=stream_generator(seed, "dropout", epoch)
-    ).tolist()
-    probed = {k * len(batches) // PROBES_PER_EPOCH for k in range(PROBES_PER_EPOCH)}
+    steps = epoch_plan(len(dataset.y_train), batch_size, seed, epoch)
     total, seen = 0.0, 0
     probes: list[GradientProbe] = []
     probing = 0.0
     model.train()
     started = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
-        for step, (batch, mask) in enumerate(zip(batches, masks, strict=True)):
+        for batch, mask, is_probed in steps:
             torch.default_generator.manual_seed(mask)
             optimizer.zero_grad()
             value = loss(model(dataset.x_train[batch]), dataset.y_train[batch])
@@ -174,16 +196,10 @@ def _train_epoch(
             if not math.isfinite(batch_loss):
                 break
             value.backward()  # type: ignore[no-untyped-call]
-            if step in probed:
+            if is_probed:
                 before = time.perf_counter()
                 probes.append(probe_gradient(optimizer))
                 probing += time.perf_counter() - before
             optimizer.step()
     seconds = time.perf_counter() - started - probing
     return total / seen, probes, seconds
-
-
-def _mean(values: list[float]) -> float:
-    if not values or not all(map(math.isfinite, values)):
-        return math.nan
-    return math.fsum(values) / len(values)

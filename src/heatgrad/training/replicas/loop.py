@@ -1,0 +1,269 @@
+"""The training loop for many replicas: what `train` does to each, all at once."""
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from heatgrad.core.random import stream_generator
+from heatgrad.data import Dataset
+from heatgrad.training.evaluation import Evaluation, evaluate
+from heatgrad.training.loop import EpochRecord, epoch_plan, mean_of
+from heatgrad.training.losses import Loss
+from heatgrad.training.probe import GradientProbe
+from heatgrad.training.replicas.rules import Rule, options_of, rule_of
+from heatgrad.training.replicas.stack import Stack
+from heatgrad.training.replicas.tape import Tape, blocks_of, folded, logits_of, random_bytes
+
+__all__ = ["Replica", "can_train", "train_replicas"]
+
+_ROWS = 16  # of a stack, taken through a network at once: enough to be fast, few enough for cache
+_EVALUATED = 256  # examples
+
+
+@dataclass(frozen=True, eq=False)
+class Replica:
+    """One network to be trained.
+
+    Attributes:
+        model: The network, trained in place.
+        optimizer: Of its parameters; read, never stepped.
+        dataset: Its data; replicas with the same data and seed share the same object.
+        seed: Seed of its batch order and dropout.
+        scheduler: Stepped after every epoch.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    dataset: Dataset
+    seed: int
+    scheduler: LRScheduler | None = None
+
+
+def can_train(model: nn.Module, optimizer: Optimizer) -> bool:
+    """Whether replicas of a network can be trained at once with an optimizer."""
+    return (
+        blocks_of(model) is not None
+        and rule_of(optimizer) is not None
+        and all(param.requires_grad for param in model.parameters())
+        and next(model.parameters()).device.type == "cpu"
+    )
+
+
+def train_replicas(
+    replicas: Sequence[Replica], *, loss: Loss, epochs: int, batch_size: int
+) -> Iterator[list[EpochRecord | None]]:
+    """Train many networks at once on the CPU, each as `train` would, and yield their records.
+
+    Equal to `train` of each but for rounding, and the same whatever other replicas there are.
+
+    Args:
+        replicas: Networks of one architecture, in training, with data of one shape.
+        loss: Mean loss of a batch.
+        epochs: Passes over the training part, at least 1.
+        batch_size: Examples a step, at least 1.
+
+    Yields:
+        After each epoch one record for each replica; None for one that had ended before, at a
+        loss that was not finite.
+    """
+    run = _Run(replicas, loss, batch_size)
+    for epoch in range(1, epochs + 1):
+        yield run.epoch(epoch)
+        if not run.alive:
+            break
+
+
+class _Run:
+    def __init__(self, replicas: Sequence[Replica], loss: Loss, batch_size: int) -> None:
+        self.loss, self.batch_size = loss, batch_size
+        # Rows that are stepped alike lie side by side.
+        keys = [(type(r.optimizer).__name__, repr(options_of(r.optimizer))) for r in replicas]
+        self.order = sorted(range(len(replicas)), key=lambda i: keys[i])
+        self.replicas = [replicas[i] for i in self.order]
+        self.stack = Stack([replica.model for replica in self.replicas])
+        blocks = blocks_of(self.replicas[0].model)
+        assert blocks is not None
+        self.blocks = blocks
+        self.rules = self._rules([keys[i] for i in self.order])
+        sources: dict[tuple[int, int], int] = {}
+        self.source = torch.tensor(
+            [sources.setdefault((id(r.dataset), r.seed), len(sources)) for r in self.replicas]
+        )
+        self.seeds = [seed for _, seed in sources]
+        first = [self.source.tolist().index(k) for k in range(len(sources))]
+        self.data = [self.replicas[row].dataset for row in first]
+        self.alive = set(range(len(replicas)))
+        self.tapes: dict[int, list[tuple[slice, Tape]]] = {}
+
+    def _rules(self, keys: Sequence[object]) -> list[Rule]:
+        starts = [i for i in range(len(keys)) if i == 0 or keys[i] != keys[i - 1]]
+        rules = []
+        for start, stop in zip(starts, [*starts[1:], len(keys)], strict=True):
+            optimizers = [replica.optimizer for replica in self.replicas[start:stop]]
+            kind = rule_of(optimizers[0])
+            assert kind is not None
+            rules.append(kind(optimizers, self.stack, slice(start, stop)))
+        return rules
+
+    def _tapes(self, batch: int) -> list[tuple[slice, Tape]]:
+        if batch not in self.tapes:
+            rows = [slice(i, min(i + _ROWS, len(self.stack))) for i in range(0, len(self.stack), _ROWS)]
+            self.tapes[batch] = [(r, Tape(self.stack, r, self.blocks, batch)) for r in rows]
+        return self.tapes[batch]
+
+    @torch.no_grad()
+    def epoch(self, epoch: int) -> list[EpochRecord | None]:
+        count, size = len(self.stack), self.batch_size
+        lrs = [float(r.optimizer.param_groups[0]["lr"]) for r in self.replicas]
+        steps = list(
+            zip(
+                *(
+                    epoch_plan(len(data.y_train), size, seed, epoch)
+                    for data, seed in zip(self.data, self.seeds, strict=True)
+                ),
+                strict=True,
+            )
+        )
+        totals = torch.zeros(count, dtype=torch.float64)
+        seen = torch.zeros(count, dtype=torch.float64)
+        probes: list[list[GradientProbe]] = [[] for _ in range(count)]
+        running = set(self.alive)
+        probing = 0.0
+        started = time.perf_counter()
+        for parts in steps:
+            losses = self._gradients([(batch, seed) for batch, seed, _ in parts])
+            for row in sorted(running):
+                totals[row] += losses[row] * len(parts[0][0])
+                seen[row] += len(parts[0][0])
+            if not bool(losses.isfinite().all()):
+                for row in [row for row in running if not math.isfinite(losses[row])]:
+                    self.stack.write_back(row)  # as it is now: the step is not made
+                    running.discard(row)
+            if parts[0][2]:
+                before = time.perf_counter()
+                for row, probe in enumerate(self._probes()):
+                    if row in running:
+                        probes[row].append(probe)
+                probing += time.perf_counter() - before
+            for rule in self.rules:
+                rule.step()
+        seconds = (time.perf_counter() - started - probing) / count
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the optimizers themselves do not step
+            for replica in self.replicas:
+                if replica.scheduler is not None:
+                    replica.scheduler.step()
+        scores = self._scores(running)
+        records: list[EpochRecord | None] = [None] * count
+        for row in self.alive:
+            record = EpochRecord(
+                epoch=epoch,
+                lr=lrs[row],
+                train_loss=float(totals[row] / seen[row]),
+                test_loss=scores[row].loss,
+                test_accuracy=scores[row].accuracy,
+                test_accuracy_clean=scores[row].accuracy_clean,
+                grad_norm=mean_of([probe.norm for probe in probes[row]]),
+                diffusion_ratio=mean_of([probe.ratio for probe in probes[row]]),
+                diffusion_cosine=mean_of([probe.cosine for probe in probes[row]]),
+                seconds=seconds,
+            )
+            records[self.order[row]] = record
+            if row in running:
+                self.stack.write_back(row)
+        self.alive = {row for row in self.alive if records[self.order[row]].is_finite}  # type: ignore[union-attr]
+        return records
+
+    def _gradients(self, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
+        """Fill the stack's gradients for one step; return the losses, float64."""
+        batch = len(parts[0][0])
+        x = torch.stack([d.x_train[b].flatten(1) for d, (b, _) in zip(self.data, parts, strict=True)])
+        y = torch.stack([d.y_train[b] for d, (b, _) in zip(self.data, parts, strict=True)])
+        x = x.to(self.stack.values.dtype)
+        units = [self.stack.params[f"{block.linear}.weight"].shape[1] for block in self.blocks]
+        drawn = [random_bytes(self.blocks, units, batch, seed) for _, seed in parts]
+        bytes_ = [torch.stack(layer) for layer in zip(*drawn, strict=True)]
+        losses = torch.empty(len(self.stack), dtype=torch.float64)
+        for rows, tape in self._tapes(batch):
+            source = self.source[rows]
+            logits = tape.forward(x[source], bytes_, source)
+            value, gradient = loss_and_gradient(self.loss, logits, y[source])
+            losses[rows] = value
+            tape.backward(gradient)
+        return losses
+
+    def _probes(self) -> list[GradientProbe]:
+        lengths = torch.linalg.vector_norm(self.stack.grads, dim=1, dtype=torch.float64)
+        ratios, cosines = torch.ones_like(lengths), torch.ones_like(lengths)
+        for rule in self.rules:
+            found = rule.directions()
+            if found is None:
+                continue
+            before, after = (rows.double() for rows in found)
+            a, b = (torch.linalg.vector_norm(rows, dim=1) for rows in (before, after))
+            ratios[rule.rows] = b / a
+            cosines[rule.rows] = (before * after).sum(1) / (a * b)
+        return [
+            GradientProbe(*values)
+            for values in zip(lengths.tolist(), ratios.tolist(), cosines.tolist(), strict=True)
+        ]
+
+    def _scores(self, running: set[int]) -> list[Evaluation]:
+        layers = folded(self.stack, self.blocks)
+        totals = torch.zeros(len(self.stack), dtype=torch.float64)
+        right, right_clean = torch.zeros_like(totals), torch.zeros_like(totals)
+        num_test = len(self.data[0].y_test)
+        for start in range(0, num_test, _EVALUATED):
+            part = slice(start, start + _EVALUATED)
+            x = torch.stack([d.x_test[part].flatten(1) for d in self.data]).to(layers[0][0].dtype)
+            y, clean = (
+                torch.stack([labels[part] for labels in group])
+                for group in zip(*((d.y_test, d.y_test_clean) for d in self.data), strict=True)
+            )
+            for rows, _ in self._tapes(self.batch_size):
+                source = self.source[rows]
+                logits = logits_of(layers, rows, x[source])
+                totals[rows] += loss_of(self.loss, logits, y[source]) * x.shape[1]
+                predicted = logits.argmax(dim=2)
+                right[rows] += (predicted == y[source]).sum(1)
+                right_clean[rows] += (predicted == clean[source]).sum(1)
+        scores = [
+            Evaluation(*(value / num_test for value in values))
+            for values in zip(totals.tolist(), right.tolist(), right_clean.tolist(), strict=True)
+        ]
+        for row in self.alive - running:  # stopped in this epoch: its network is as it was then
+            replica = self.replicas[row]
+            scores[row] = evaluate(replica.model, replica.dataset, loss=self.loss)
+        return scores
+
+
+def loss_of(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of each replica, shape (replicas,)."""
+    if loss is F.cross_entropy:
+        return F.cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), reduction="none"
+        ).view(labels.shape).mean(1)
+    return torch.stack([loss(row, label) for row, label in zip(logits, labels, strict=True)])
+
+
+def loss_and_gradient(loss: Loss, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the loss of each replica, and its gradient by the logits."""
+    if loss is F.cross_entropy:
+        log_p = logits.log_softmax(2)
+        index = labels.unsqueeze(2)
+        value = -log_p.gather(2, index).squeeze(2).mean(1)
+        gradient = log_p.exp_().scatter_add_(2, index, log_p.new_full((), -1.0).expand(index.shape))
+        return value, gradient.mul_(1 / labels.shape[1])
+    with torch.enable_grad():  # of the user's own: nothing is known of it
+        leaf = logits.detach().requires_grad_()
+        value = loss_of(loss, leaf, labels)
+        (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    return value.detach(), gradient.contiguous()

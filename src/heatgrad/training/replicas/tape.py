@@ -1,0 +1,224 @@
+"""Forward and backward of many multilayer perceptrons at once, in memory that is made once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from heatgrad.models.dropout import ByteDropout
+from heatgrad.training.replicas.stack import Stack
+
+__all__ = ["Block", "Tape", "blocks_of"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A linear layer, and what follows it.
+
+    Attributes:
+        linear: Name of the linear layer.
+        norm: Name of the batch normalisation after it; None for the last layer.
+        dropped: How many of the 256 values of a byte drop an element.
+        eps: Of the batch normalisation.
+        momentum: Of its running statistics.
+    """
+
+    linear: str
+    norm: str | None = None
+    dropped: int = 0
+    eps: float = 0.0
+    momentum: float = 0.0
+
+
+def blocks_of(model: nn.Module) -> list[Block] | None:
+    """Return the blocks of a multilayer perceptron; None if the network is anything else.
+
+    It is one if it is a chain of linear layers, each but the last followed by batch normalisation,
+    ReLU and, maybe, dropout.
+    """
+    layers = getattr(model, "layers", None)
+    if not isinstance(layers, nn.Sequential) or list(model.children()) != [layers]:
+        return None
+    blocks: list[Block] = []
+    rest = [(f"layers.{name}", layer) for name, layer in layers.named_children()]
+    if rest and isinstance(rest[0][1], nn.Flatten):
+        del rest[0]
+    while rest:
+        name, linear = rest.pop(0)
+        if type(linear) is not nn.Linear or linear.bias is None:
+            return None
+        if not rest:
+            return [*blocks, Block(name)]
+        norm_name, norm = rest.pop(0)
+        if type(norm) is not nn.BatchNorm1d or not rest or type(rest.pop(0)[1]) is not nn.ReLU:
+            return None
+        if not norm.affine or not norm.track_running_stats or norm.momentum is None:
+            return None
+        dropped = 0
+        if rest and isinstance(rest[0][1], ByteDropout):
+            dropped = rest.pop(0)[1].dropped
+        blocks.append(Block(name, norm_name, dropped, norm.eps, norm.momentum))
+    return None
+
+
+class Tape:
+    """One training step's forward and backward, for some rows of a stack and one batch size."""
+
+    def __init__(self, stack: Stack, rows: slice, blocks: Sequence[Block], batch: int) -> None:
+        self.stack, self.rows, self.batch = stack, rows, batch
+        count = len(range(*rows.indices(len(stack))))
+        self.layers: list[_Layer] = []
+        for place, block in enumerate(blocks):
+            self.layers.append(_Layer(stack, rows, block, count, batch, is_first=place == 0))
+
+    def forward(self, x: Tensor, bytes_: Sequence[Tensor], source: Tensor) -> Tensor:
+        """Return the logits, shape (rows, batch, classes).
+
+        Args:
+            x: Inputs, shape (rows, batch, features).
+            bytes_: Random bytes for each layer that drops, shape (sources, batch, units).
+            source: The source of each row.
+        """
+        words = iter(bytes_)
+        for layer in self.layers:
+            x = layer.forward(x, next(words) if layer.block.dropped else None, source)
+        return x
+
+    def backward(self, gradient: Tensor) -> None:
+        """Fill the stack's gradients, given that of the logits."""
+        for layer in reversed(self.layers):
+            gradient = layer.backward(gradient)
+
+
+class _Layer:
+    def __init__(
+        self, stack: Stack, rows: slice, block: Block, count: int, batch: int, *, is_first: bool
+    ) -> None:
+        self.block, self.is_first = block, is_first
+        self.weight = stack.params[f"{block.linear}.weight"][rows]
+        self.bias = stack.params[f"{block.linear}.bias"][rows]
+        self.weight_grad = stack.param_grads[f"{block.linear}.weight"][rows]
+        self.bias_grad = stack.param_grads[f"{block.linear}.bias"][rows]
+        units, features = self.weight.shape[1:]
+        like = {"dtype": self.weight.dtype, "device": self.weight.device}
+        self.z = torch.empty(count, batch, units, **like)
+        self.dx = None if is_first else torch.empty(count, batch, features, **like)
+        self.norm = None if block.norm is None else _Norm(stack, rows, block, count, batch, units)
+
+    def forward(self, x: Tensor, bytes_: Tensor | None, source: Tensor) -> Tensor:
+        self.x = x
+        torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.transpose(1, 2), out=self.z)
+        return self.z if self.norm is None else self.norm.forward(self.z, bytes_, source)
+
+    def backward(self, gradient: Tensor) -> Any:
+        if self.norm is not None:
+            gradient = self.norm.backward(gradient, self.z)
+        torch.bmm(gradient.transpose(1, 2), self.x, out=self.weight_grad)
+        torch.sum(gradient, 1, out=self.bias_grad)
+        if self.dx is not None:
+            return torch.bmm(gradient, self.weight, out=self.dx)
+        return None
+
+
+class _Norm:
+    """Batch normalisation, ReLU and dropout."""
+
+    def __init__(
+        self, stack: Stack, rows: slice, block: Block, count: int, batch: int, units: int
+    ) -> None:
+        self.block = block
+        self.scale = stack.params[f"{block.norm}.weight"][rows]
+        self.shift = stack.params[f"{block.norm}.bias"][rows]
+        self.scale_grad = stack.param_grads[f"{block.norm}.weight"][rows]
+        self.shift_grad = stack.param_grads[f"{block.norm}.bias"][rows]
+        self.mean = stack.buffers[f"{block.norm}.running_mean"][rows]
+        self.var = stack.buffers[f"{block.norm}.running_var"][rows]
+        self.seen = stack.buffers[f"{block.norm}.num_batches_tracked"][rows]
+        self.unbias = batch / max(1, batch - 1)
+        like = {"dtype": self.scale.dtype, "device": self.scale.device}
+        self.y = torch.empty(count, batch, units, **like)
+        self.none = torch.zeros(1, batch, units, dtype=torch.uint8)
+        # scale, shift, mean, 1 / sd, variance; then the gradients of the first two
+        self.table = torch.empty(7, count, units, **like)
+        self.columns = [column.numpy() for column in self.table]
+        self.eps = self.y.numpy().dtype.type(block.eps)
+
+    def forward(self, z: Tensor, bytes_: Tensor | None, source: Tensor) -> Tensor:
+        from heatgrad.training.replicas import norm_cpu
+
+        self.table[0].copy_(self.scale)
+        self.table[1].copy_(self.shift)
+        scale, shift, mean, inv, var = self.columns[:5]
+        words = (self.none if bytes_ is None else bytes_).numpy()
+        where = source.numpy()
+        norm_cpu.forward(
+            z.numpy(), scale, shift, words, where, self.block.dropped, self.eps,
+            self.y.numpy(), mean, inv, var,
+        )
+        self.mean.lerp_(self.table[2], self.block.momentum)
+        self.var.lerp_(self.table[4] * self.unbias, self.block.momentum)
+        self.seen += 1
+        return self.y
+
+    def backward(self, gradient: Tensor, z: Tensor) -> Tensor:
+        from heatgrad.training.replicas import norm_cpu
+
+        scale, _, mean, inv, _, scale_grad, shift_grad = self.columns
+        norm_cpu.backward(
+            gradient.numpy(), z.numpy(), self.y.numpy(), scale, mean, inv, self.block.dropped,
+            scale_grad, shift_grad,
+        )
+        self.scale_grad.copy_(self.table[5])
+        self.shift_grad.copy_(self.table[6])
+        return gradient
+
+
+def random_bytes(blocks: Sequence[Block], units: Sequence[int], batch: int, seed: int) -> list[Tensor]:
+    """Return what the dropout layers of one network would draw in one step, shape (batch, units).
+
+    Args:
+        blocks: The network's.
+        units: The number of units of each block.
+        batch: Examples of the step.
+        seed: Seed of the step's dropout.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = []
+    for block, width in zip(blocks, units, strict=True):
+        if block.dropped:
+            words = torch.empty(-(-batch * width // 8), dtype=torch.int64)
+            words.random_(torch.iinfo(torch.int64).min, None, generator=generator)
+            drawn.append(words.view(torch.uint8)[: batch * width].view(batch, width))
+    return drawn
+
+
+def folded(stack: Stack, blocks: Sequence[Block]) -> list[tuple[Tensor, Tensor]]:
+    """Return weight and bias of each block in evaluation mode, batch normalisation included.
+
+    Returns:
+        Weights of shape (replicas, features, units) and biases of shape (replicas, 1, units).
+    """
+    layers = []
+    for block in blocks:
+        weight = stack.params[f"{block.linear}.weight"].transpose(1, 2)
+        bias = stack.params[f"{block.linear}.bias"].unsqueeze(1)
+        if block.norm is not None:
+            scale = stack.params[f"{block.norm}.weight"]
+            scale = scale / torch.sqrt(stack.buffers[f"{block.norm}.running_var"] + block.eps)
+            scale = scale.unsqueeze(1)
+            mean = stack.buffers[f"{block.norm}.running_mean"].unsqueeze(1)
+            shift = stack.params[f"{block.norm}.bias"].unsqueeze(1)
+            weight, bias = weight * scale, (bias - mean) * scale + shift
+        layers.append((weight, bias))
+    return layers
+
+
+def logits_of(layers: Sequence[tuple[Tensor, Tensor]], rows: slice, x: Tensor) -> Tensor:
+    """Return the logits in evaluation mode, shape (rows, examples, classes)."""
+    for place, (weight, bias) in enumerate(layers):
+        if place:
+            x = x.relu_()
+        x = torch.baddbmm(bias[rows], x, weight[rows])
+    return x
