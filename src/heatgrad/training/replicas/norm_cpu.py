@@ -25,20 +25,20 @@ def forward(z, gamma, beta, bytes_, source, dropped, eps, y, mean, inv, var):  #
     """Fill y with the layer's output, and mean, inv (1 / sd) and var with those of each batch.
 
     Args:
-        z: Inputs, shape (replicas, batch, units).
+        z: Inputs, batch * units of each row, shape (replicas, any).
         gamma: Scales, shape (replicas, units).
         beta: Shifts, shape (replicas, units).
         bytes_: Random bytes of each source, shape (sources, batch, units).
         source: The source of each replica.
         dropped: How many of the 256 values of a byte drop an element.
         eps: Added to the variance.
-        y: Outputs, shape (replicas, batch, units).
+        y: Outputs, as z.
         mean: Shape (replicas, units).
         inv: Shape (replicas, units).
         var: Biased variances, shape (replicas, units).
     """
     one = z.dtype.type(1)
-    num_rows, num_units = z.shape[1], z.shape[2]
+    num_rows, num_units = bytes_.shape[1], bytes_.shape[2]
     share = one / z.dtype.type(num_rows)
     kept = z.dtype.type(256.0 / (256 - dropped))
     zero = z.dtype.type(0)
@@ -47,21 +47,23 @@ def forward(z, gamma, beta, bytes_, source, dropped, eps, y, mean, inv, var):  #
         v = var[n]
         m[:] = zero
         for i in range(num_rows):
-            row = z[n, i]
+            row = z[n, i * num_units : (i + 1) * num_units]
             for j in range(num_units):
                 m[j] += row[j]
         for j in range(num_units):
             m[j] *= share
         v[:] = zero
         for i in range(num_rows):
-            row = z[n, i]
+            row = z[n, i * num_units : (i + 1) * num_units]
             for j in range(num_units):
                 v[j] += (row[j] - m[j]) * (row[j] - m[j])
         for j in range(num_units):
             v[j] *= share
             s[j] = one / np.sqrt(v[j] + eps)
         for i in range(num_rows):
-            row, out, mask = z[n, i], y[n, i], bytes_[source[n], i]
+            row = z[n, i * num_units : (i + 1) * num_units]
+            out = y[n, i * num_units : (i + 1) * num_units]
+            mask = bytes_[source[n], i]
             if dropped == 0:
                 for j in range(num_units):
                     value = (row[j] - m[j]) * s[j] * w[j] + b[j]
@@ -74,13 +76,13 @@ def forward(z, gamma, beta, bytes_, source, dropped, eps, y, mean, inv, var):  #
 
 
 @njit(**_OPTIONS)
-def backward(dy, z, y, gamma, mean, inv, dropped, dgamma, dbeta):  # type: ignore[no-untyped-def]
+def backward(dy, z, y, num_rows, gamma, mean, inv, dropped, dgamma, dbeta):  # type: ignore[no-untyped-def]
     """Turn dy, the gradient of the outputs, into that of the inputs; fill dgamma and dbeta.
 
     The arguments are as in `forward`; an output is 0 exactly where nothing flows back.
     """
     one = z.dtype.type(1)
-    num_rows, num_units = z.shape[1], z.shape[2]
+    num_units = gamma.shape[1]
     share = one / z.dtype.type(num_rows)
     kept = z.dtype.type(256.0 / (256 - dropped))
     zero = z.dtype.type(0)
@@ -91,7 +93,9 @@ def backward(dy, z, y, gamma, mean, inv, dropped, dgamma, dbeta):  # type: ignor
         dw[:] = zero
         db[:] = zero
         for i in range(num_rows):
-            row, grad, out = z[n, i], dy[n, i], y[n, i]
+            row = z[n, i * num_units : (i + 1) * num_units]
+            grad = dy[n, i * num_units : (i + 1) * num_units]
+            out = y[n, i * num_units : (i + 1) * num_units]
             for j in range(num_units):
                 g = grad[j] * (kept if out[j] > zero else zero)
                 grad[j] = g
@@ -100,7 +104,8 @@ def backward(dy, z, y, gamma, mean, inv, dropped, dgamma, dbeta):  # type: ignor
         for j in range(num_units):
             slope[j] = w[j] * s[j]
         for i in range(num_rows):
-            row, grad = z[n, i], dy[n, i]
+            row = z[n, i * num_units : (i + 1) * num_units]
+            grad = dy[n, i * num_units : (i + 1) * num_units]
             for j in range(num_units):
                 normal = (row[j] - m[j]) * s[j]
                 grad[j] = slope[j] * (grad[j] - share * (db[j] + normal * dw[j]))

@@ -207,9 +207,11 @@ class Smoothed(Transformed):
             if is_sobolev and part.dim() <= 2:
                 smoothed[:, columns] = grads[:, columns]
                 continue
-            lines = part if is_sobolev else part.reshape(len(part), -1)
-            solved = solve_shifted(lines, 1, boundary, shift=1.0, scale=sigma)
-            smoothed[:, columns] = solved.reshape(len(part), -1)
+            for row, lines in enumerate(part):
+                # Row by row: how a fast transform rounds depends on what it is given at once.
+                lines = (lines if is_sobolev else lines.reshape(-1)).clone()
+                solved = solve_shifted(lines, 0, boundary, shift=1.0, scale=sigma)
+                smoothed[row, columns] = solved.reshape(-1)
         return smoothed
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from heatgrad.models.dropout import ByteDropout
 from heatgrad.training.replicas.stack import Stack
 
 __all__ = ["Block", "Tape", "blocks_of"]
+
+
+_VECTOR = 16  # elements, 64 bytes of float32
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class Tape:
         self.layers: list[_Layer] = []
         for place, block in enumerate(blocks):
             self.layers.append(_Layer(stack, rows, block, count, batch, is_first=place == 0))
+        logits = self.layers[-1].z.view
+        self._gradient = _Slab(logits, count, *logits.shape[1:])
 
     def forward(self, x: Tensor, bytes_: Sequence[Tensor], source: Tensor) -> Tensor:
         """Return the logits, shape (rows, batch, classes).
@@ -88,38 +94,65 @@ class Tape:
 
     def backward(self, gradient: Tensor) -> None:
         """Fill the stack's gradients, given that of the logits."""
+        self._gradient.view.copy_(gradient)
+        flowing: _Slab | None = self._gradient
         for layer in reversed(self.layers):
-            gradient = layer.backward(gradient)
+            assert flowing is not None
+            flowing = layer.backward(flowing)
+
+
+class _Slab:
+    """Memory for one array a replica, each beginning where a vector of the machine does.
+
+    Products of matrices sum in another order where they begin elsewhere: so every replica has the
+    same, whichever its place.
+    """
+
+    def __init__(self, like: Tensor, count: int, *shape: int) -> None:
+        size = prod(shape)
+        rows = like.new_zeros(count, -(-size // _VECTOR) * _VECTOR)
+        self.array = rows.numpy()
+        self.view = rows[:, :size].view(count, *shape)
 
 
 class _Layer:
+    """A linear layer and what follows it, with copies of the weights that are laid out alike."""
+
     def __init__(
         self, stack: Stack, rows: slice, block: Block, count: int, batch: int, *, is_first: bool
     ) -> None:
-        self.block, self.is_first = block, is_first
-        self.weight = stack.params[f"{block.linear}.weight"][rows]
-        self.bias = stack.params[f"{block.linear}.bias"][rows]
-        self.weight_grad = stack.param_grads[f"{block.linear}.weight"][rows]
-        self.bias_grad = stack.param_grads[f"{block.linear}.bias"][rows]
-        units, features = self.weight.shape[1:]
-        like = {"dtype": self.weight.dtype, "device": self.weight.device}
-        self.z = torch.empty(count, batch, units, **like)
-        self.dx = None if is_first else torch.empty(count, batch, features, **like)
+        self.block = block
+        self.params = [stack.params[f"{block.linear}.{name}"][rows] for name in ("weight", "bias")]
+        self.grads = [
+            stack.param_grads[f"{block.linear}.{name}"][rows] for name in ("weight", "bias")
+        ]
+        units, features = self.params[0].shape[1:]
+        like = self.params[0]
+        self.x = _Slab(like, count, batch, features) if is_first else None
+        self.weight = _Slab(like, count, units, features).view
+        self.weight_grad = _Slab(like, count, units, features).view
+        self.z = _Slab(like, count, batch, units)
+        self.dx = None if is_first else _Slab(like, count, batch, features)
         self.norm = None if block.norm is None else _Norm(stack, rows, block, count, batch, units)
 
     def forward(self, x: Tensor, bytes_: Tensor | None, source: Tensor) -> Tensor:
-        self.x = x
-        torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.transpose(1, 2), out=self.z)
-        return self.z if self.norm is None else self.norm.forward(self.z, bytes_, source)
+        weight, bias = self.params
+        self.weight.copy_(weight)
+        self.input = x if self.x is None else self.x.view.copy_(x)
+        z = self.z.view
+        torch.baddbmm(bias.unsqueeze(1), self.input, self.weight.transpose(1, 2), out=z)
+        return z if self.norm is None else self.norm.forward(self.z, bytes_, source)
 
-    def backward(self, gradient: Tensor) -> Any:
+    def backward(self, gradient: _Slab) -> _Slab | None:
         if self.norm is not None:
-            gradient = self.norm.backward(gradient, self.z)
-        torch.bmm(gradient.transpose(1, 2), self.x, out=self.weight_grad)
-        torch.sum(gradient, 1, out=self.bias_grad)
+            self.norm.backward(gradient, self.z)
+        weight_grad, bias_grad = self.grads
+        torch.bmm(gradient.view.transpose(1, 2), self.input, out=self.weight_grad)
+        weight_grad.copy_(self.weight_grad)
+        torch.sum(gradient.view, 1, out=bias_grad)
         if self.dx is not None:
-            return torch.bmm(gradient, self.weight, out=self.dx)
-        return None
+            torch.bmm(gradient.view, self.weight, out=self.dx.view)
+        return self.dx
 
 
 class _Norm:
@@ -128,7 +161,7 @@ class _Norm:
     def __init__(
         self, stack: Stack, rows: slice, block: Block, count: int, batch: int, units: int
     ) -> None:
-        self.block = block
+        self.block, self.batch = block, batch
         self.scale = stack.params[f"{block.norm}.weight"][rows]
         self.shift = stack.params[f"{block.norm}.bias"][rows]
         self.scale_grad = stack.param_grads[f"{block.norm}.weight"][rows]
@@ -138,14 +171,14 @@ class _Norm:
         self.seen = stack.buffers[f"{block.norm}.num_batches_tracked"][rows]
         self.unbias = batch / max(1, batch - 1)
         like = {"dtype": self.scale.dtype, "device": self.scale.device}
-        self.y = torch.empty(count, batch, units, **like)
+        self.y = _Slab(self.scale, count, batch, units)
         self.none = torch.zeros(1, batch, units, dtype=torch.uint8)
         # scale, shift, mean, 1 / sd, variance; then the gradients of the first two
         self.table = torch.empty(7, count, units, **like)
         self.columns = [column.numpy() for column in self.table]
-        self.eps = self.y.numpy().dtype.type(block.eps)
+        self.eps = self.y.array.dtype.type(block.eps)
 
-    def forward(self, z: Tensor, bytes_: Tensor | None, source: Tensor) -> Tensor:
+    def forward(self, z: _Slab, bytes_: Tensor | None, source: Tensor) -> Tensor:
         from heatgrad.training.replicas import norm_cpu
 
         self.table[0].copy_(self.scale)
@@ -154,25 +187,24 @@ class _Norm:
         words = (self.none if bytes_ is None else bytes_).numpy()
         where = source.numpy()
         norm_cpu.forward(
-            z.numpy(), scale, shift, words, where, self.block.dropped, self.eps,
-            self.y.numpy(), mean, inv, var,
+            z.array, scale, shift, words, where, self.block.dropped, self.eps,
+            self.y.array, mean, inv, var,
         )
         self.mean.lerp_(self.table[2], self.block.momentum)
         self.var.lerp_(self.table[4] * self.unbias, self.block.momentum)
         self.seen += 1
-        return self.y
+        return self.y.view
 
-    def backward(self, gradient: Tensor, z: Tensor) -> Tensor:
+    def backward(self, gradient: _Slab, z: _Slab) -> None:
         from heatgrad.training.replicas import norm_cpu
 
         scale, _, mean, inv, _, scale_grad, shift_grad = self.columns
         norm_cpu.backward(
-            gradient.numpy(), z.numpy(), self.y.numpy(), scale, mean, inv, self.block.dropped,
-            scale_grad, shift_grad,
+            gradient.array, z.array, self.y.array, self.batch, scale, mean, inv,
+            self.block.dropped, scale_grad, shift_grad,
         )
         self.scale_grad.copy_(self.table[5])
         self.shift_grad.copy_(self.table[6])
-        return gradient
 
 
 def random_bytes(blocks: Sequence[Block], units: Sequence[int], batch: int, seed: int) -> list[Tensor]:
