@@ -8,7 +8,7 @@ from torch import nn
 
 from heatgrad.models.cnn import SimpleCNN
 from heatgrad.models.dropout import ByteDropout
-from heatgrad.models.mlp import MediumMLP, SimpleMLP
+from heatgrad.models.mlp import MLP, MediumMLP, SimpleMLP
 
 MODELS: dict[str, type[nn.Module]] = {
     "SimpleMLP": SimpleMLP,
@@ -16,4 +16,4 @@ MODELS: dict[str, type[nn.Module]] = {
     "SimpleCNN": SimpleCNN,
 }
 
-__all__ = ["MODELS", "ByteDropout", "MediumMLP", "SimpleCNN", "SimpleMLP"]
+__all__ = ["MLP", "MODELS", "ByteDropout", "MediumMLP", "SimpleCNN", "SimpleMLP"]

@@ -10,11 +10,15 @@ from heatgrad.models.checks import check_dropout, check_num_classes, check_sizes
 from heatgrad.models.dropout import ByteDropout
 from heatgrad.models.weights import draw_weights_
 
-__all__ = ["MediumMLP", "SimpleMLP"]
+__all__ = ["MLP", "MediumMLP", "SimpleMLP"]
 
 
-class _MLP(nn.Module):
-    """Linear layers; each hidden one is followed by batch norm, ReLU and dropout."""
+class MLP(nn.Module):
+    """Linear layers; each hidden one is followed by batch norm, ReLU and dropout. Abstract.
+
+    Attributes:
+        layers: The layers, in order.
+    """
 
     def __init__(
         self, input_shape: Sequence[int], num_classes: int, widths: Sequence[int], dropout: float
@@ -42,7 +46,7 @@ class _MLP(nn.Module):
         return out
 
 
-class SimpleMLP(_MLP):
+class SimpleMLP(MLP):
     """Three linear layers: two hidden ones of equal width, then the classes.
 
     Each hidden layer is linear, batch normalisation, ReLU, dropout.
@@ -80,7 +84,7 @@ class SimpleMLP(_MLP):
         super().__init__(input_shape, num_classes, (width, width), dropout)
 
 
-class MediumMLP(_MLP):
+class MediumMLP(MLP):
     """Five linear layers of decreasing width, for flattened images.
 
     Each hidden layer is linear, batch normalisation, ReLU, dropout.

@@ -1,5 +1,6 @@
 """A pool of worker processes that run trials and store them."""
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -17,8 +18,9 @@ from typing import Any
 import torch
 
 from heatgrad.core.errors import HeatgradError, HeatgradWarning, RunError
+from heatgrad.study.jobs import Job, jobs_of, run_job
 from heatgrad.study.store import Store
-from heatgrad.study.trial import Trial, run_trial
+from heatgrad.study.trial import Trial
 
 __all__ = ["Progress", "run_trials"]
 
@@ -57,6 +59,7 @@ def run_trials(
         _run_here(trials, folder, environment, on_progress)
         return
     context = multiprocessing.get_context("spawn")
+    jobs = jobs_of(trials, workers)
     epochs_done = context.RawArray("i", len(trials))
     executor = ProcessPoolExecutor(
         workers,
@@ -67,15 +70,16 @@ def run_trials(
     is_done = False
     try:
         # A few more than workers: enough to keep them busy, few enough to stop quickly.
-        waiting = iter(enumerate(trials))
+        waiting = iter(_placed(jobs))
         running = _submit(executor, waiting, 2 * workers)
         while running:
             finished, _ = wait(running, timeout=poll_seconds, return_when=FIRST_COMPLETED)
             for future in finished:
-                trial = running.pop(future)
+                job = running.pop(future)
                 future.result()
                 running |= _submit(executor, waiting, 1)
-                on_progress(sum(epochs_done), trial)
+                for trial in job:
+                    on_progress(sum(epochs_done), trial)
             on_progress(sum(epochs_done), None)
         is_done = True
     except BrokenProcessPool as error:
@@ -88,11 +92,17 @@ def run_trials(
         _stop(executor, is_done)
 
 
+def _placed(jobs: Sequence[Job]) -> list[tuple[int, Job]]:
+    """Return each job with the place of its first trial in the count of epochs."""
+    starts = itertools.accumulate((len(job) for job in jobs), initial=0)
+    return list(zip(starts, jobs, strict=False))
+
+
 def _submit(
-    executor: ProcessPoolExecutor, waiting: Iterator[tuple[int, Trial]], count: int
-) -> dict[Future[None], Trial]:
+    executor: ProcessPoolExecutor, waiting: Iterator[tuple[int, Job]], count: int
+) -> dict[Future[None], Job]:
     taken = [item for _, item in zip(range(count), waiting, strict=False)]
-    return {executor.submit(_work, index, trial): trial for index, trial in taken}
+    return {executor.submit(_work, start, job): job for start, job in taken}
 
 
 def _stop(executor: ProcessPoolExecutor, is_done: bool) -> None:
@@ -116,11 +126,12 @@ def _run_here(
     torch.set_num_threads(1)
     _epochs_done, _store, _environment = [0] * len(trials), Store.attach(folder), environment
     try:
-        for index, trial in enumerate(trials):
+        for start, job in _placed(jobs_of(trials, 1)):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", HeatgradWarning)
-                _work(index, trial)
-            on_progress(sum(_epochs_done), trial)
+                _work(start, job)
+            for trial in job:
+                on_progress(sum(_epochs_done), trial)
     finally:
         torch.set_num_threads(threads)
         _store.close()
@@ -143,15 +154,22 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(index: int, trial: Trial) -> None:
+def _work(start: int, job: Job) -> None:
     assert _store is not None
 
-    def count(record: Any) -> None:
-        _epochs_done[index] += 1
+    def count(place: int) -> None:
+        _epochs_done[start + place] += 1
 
-    started = time.perf_counter()
+    began = time.perf_counter()
+    places = {trial.key: place for place, trial in enumerate(job)}
+    trial = job[0]
     try:
-        result = run_trial(trial, on_epoch=count)
+        for trial, result in run_job(job, on_epoch=count):
+            # What is trained at once shares the time.
+            seconds = (time.perf_counter() - began) / len(job)
+            _store.add(trial, result, environment=_environment, seconds=seconds)
+            # A diverged trial stops early; its place in the progress bar is filled all the same.
+            _epochs_done[start + places[trial.key]] = trial.epochs
     except HeatgradError:
         raise
     except Exception as error:
@@ -159,11 +177,13 @@ def _work(index: int, trial: Trial) -> None:
         log = _store.folder / f"failed-{trial.key[:12]}.txt"
         log.write_text(traceback.format_exc(), encoding="utf-8")
         raise RunError(
-            f"{trial.arm_name} on {trial.task_name}, block {trial.block}, failed: "
-            f"{type(error).__name__}: {error}; the traceback is in '{log}'; finished trials are "
-            f"stored, the same command resumes"
+            f"{_named(job)} failed: {type(error).__name__}: {error}; the traceback is in '{log}'; "
+            f"finished trials are stored, the same command resumes"
         ) from None
-    seconds = time.perf_counter() - started
-    # A diverged trial stops early; its place in the progress bar is filled all the same.
-    _store.add(trial, result, environment=_environment, seconds=seconds)
-    _epochs_done[index] = trial.epochs
+
+
+def _named(job: Job) -> str:
+    first = job[0]
+    if len(job) == 1:
+        return f"{first.arm_name} on {first.task_name}, block {first.block},"
+    return f"{len(job)} trials on {first.task_name}, from block {first.block} on,"

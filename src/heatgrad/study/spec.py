@@ -131,6 +131,9 @@ class StudySpec(Spec):
         loss: A name of `heatgrad.training.LOSSES`.
         metric: The primary metric, a key of `METRICS`, taken after the last epoch.
         margin: Smallest difference of the metric that matters (accuracy: a fraction).
+        backend: How trials are trained: `"loop"`, one by one; `"replicas"`, many at once (networks
+            that are an `MLP`, optimizers that have a rule for it); `"auto"`, at once where that can
+            be done. The two differ by rounding, which training enlarges.
         baseline: The arm the others are compared with.
         confirmatory: The arms of the confirmatory family; arms that are neither in it nor a
             control are exploratory.
@@ -152,6 +155,7 @@ class StudySpec(Spec):
     loss: str = "cross_entropy"
     metric: Literal["test_accuracy", "test_accuracy_clean", "test_loss", "train_loss"]
     margin: Rate
+    backend: Literal["auto", "loop", "replicas"] = "auto"
     baseline: str
     confirmatory: tuple[str, ...] = Field(default=(), strict=False)
     schedule: ScheduleSpec = ScheduleSpec()

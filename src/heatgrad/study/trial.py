@@ -3,13 +3,14 @@
 import inspect
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from heatgrad.core.errors import SpecError
 from heatgrad.core.lookup import lookup
@@ -20,7 +21,7 @@ from heatgrad.models import MODELS
 from heatgrad.optim import OPTIMIZERS, diffusion_groups
 from heatgrad.study.components import Component, build, find, resolve
 from heatgrad.study.spec import StudySpec
-from heatgrad.training import LOSSES, SCHEDULES, EpochRecord, initialised, train
+from heatgrad.training import LOSSES, SCHEDULES, EpochRecord, can_train, initialised, train
 
 __all__ = [
     "CURVES",
@@ -30,7 +31,9 @@ __all__ = [
     "load_data",
     "make_model",
     "make_optimizer",
+    "make_scheduler",
     "plan",
+    "result_of",
     "run_trial",
 ]
 
@@ -57,6 +60,7 @@ class Trial(Spec):
         epochs: Passes over the training part.
         batch_size: Examples a step.
         protocol: Version of the training protocol.
+        backend: `"loop"` or `"replicas"`; with the first it is no part of the key.
     """
 
     task_name: str
@@ -72,11 +76,13 @@ class Trial(Spec):
     epochs: int
     batch_size: int
     protocol: int = PROTOCOL
+    backend: Literal["loop", "replicas"] = "loop"
 
     @property
     def key(self) -> str:
         """SHA-256 of the resolved trial."""
-        return digest(self.model_dump(mode="json"))
+        left_out = {"backend"} if self.backend == "loop" else set()
+        return digest(self.model_dump(mode="json", exclude=left_out))
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ def plan(study: StudySpec) -> list[Trial]:
         SpecError: If a name or an option in it is unknown.
     """
     schedule = resolve(study.schedule, SCHEDULES, "schedule", "schedule")
-    parts, optimizers = {}, {}
+    parts, optimizers, backends = {}, {}, {}
     for task_name, task in study.tasks.items():
         where = f"tasks.{task_name}"
         model = task.model or study.model
@@ -121,6 +127,7 @@ def plan(study: StudySpec) -> list[Trial]:
             optimizers[task_name, arm_name] = resolve(
                 chosen, OPTIMIZERS, "optimizer", f"arms.{arm_name}"
             )
+            backends[task_name, arm_name] = _backend(study, task_name, model, arm_name, arm)
     trials = []
     for block in range(max(map(study.blocks_of, study.tasks))):
         for task_name, task in study.tasks.items():
@@ -141,6 +148,7 @@ def plan(study: StudySpec) -> list[Trial]:
                         loss=study.loss,
                         epochs=task.epochs or study.epochs,
                         batch_size=task.batch_size or study.batch_size,
+                        backend=backends[task_name, arm_name],
                     )
                 )
     return trials
@@ -182,6 +190,15 @@ def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
     return optimizer
 
 
+def make_scheduler(trial: Trial, optimizer: torch.optim.Optimizer) -> LRScheduler:
+    """Return the trial's schedule of the learning rate."""
+    schedule = find(trial.schedule, SCHEDULES, "schedule", "schedule")
+    scheduler: LRScheduler = build(
+        schedule, "schedule", optimizer, trial.epochs, **trial.schedule.options
+    )
+    return scheduler
+
+
 def run_trial(
     trial: Trial, *, on_epoch: Callable[[EpochRecord], None] = lambda record: None
 ) -> TrialResult:
@@ -194,8 +211,7 @@ def run_trial(
     dataset = load_data(trial)
     model = make_model(trial, dataset)
     optimizer = make_optimizer(trial, model)
-    schedule = find(trial.schedule, SCHEDULES, "schedule", "schedule")
-    scheduler = build(schedule, "schedule", optimizer, trial.epochs, **trial.schedule.options)
+    scheduler = make_scheduler(trial, optimizer)
     records = []
     for record in train(
         model,
@@ -209,6 +225,11 @@ def run_trial(
     ):
         records.append(record)
         on_epoch(record)
+    return result_of(records, model, dataset)
+
+
+def result_of(records: Sequence[EpochRecord], model: nn.Module, dataset: Dataset) -> TrialResult:
+    """Return what a trained network and its records leave behind."""
     rows = [asdict(record) for record in records]
     return TrialResult(
         status="finished" if records[-1].is_finite else "diverged",
@@ -218,6 +239,22 @@ def run_trial(
         num_train=len(dataset.y_train),
         weights=_weights(model),
     )
+
+
+def _backend(
+    study: StudySpec, task_name: str, model: Component, arm_name: str, arm: Component
+) -> Literal["loop", "replicas"]:
+    """Return how the trials of an arm on a task are trained."""
+    network = find(model, MODELS, "model", f"tasks.{task_name}: model")
+    optimizer = find(arm, OPTIMIZERS, "optimizer", f"arms.{arm_name}")
+    is_known = all(isinstance(x, type) for x in (network, optimizer))
+    can_be = is_known and can_train(network, optimizer)
+    if study.backend == "replicas" and not can_be:
+        raise SpecError(
+            f"backend 'replicas' needs a network that is an MLP and an optimizer that has a rule, "
+            f"got {model.kind} with {arm.kind}; use backend = 'auto'"
+        )
+    return "replicas" if can_be and study.backend != "loop" else "loop"
 
 
 def _groups(model: nn.Module, kinds: Any, options: dict[str, Any]) -> list[dict[str, Any]]:

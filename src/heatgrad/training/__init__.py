@@ -1,9 +1,13 @@
-"""Floor 3: the one training loop, with random streams that do not depend on the optimizer."""
+"""Floor 3: the training loop, for one network and for many at once.
+
+Its random streams do not depend on the optimizer.
+"""
 
 from heatgrad.training.evaluation import Evaluation, evaluate
 from heatgrad.training.loop import EpochRecord, initialised, steps_per_epoch, train
 from heatgrad.training.losses import LOSSES
 from heatgrad.training.probe import GradientProbe, probe_gradient
+from heatgrad.training.replicas import Replica, can_train, train_replicas
 from heatgrad.training.schedules import SCHEDULES
 
 __all__ = [
@@ -12,9 +16,12 @@ __all__ = [
     "EpochRecord",
     "Evaluation",
     "GradientProbe",
+    "Replica",
+    "can_train",
     "evaluate",
     "initialised",
     "probe_gradient",
     "steps_per_epoch",
     "train",
+    "train_replicas",
 ]

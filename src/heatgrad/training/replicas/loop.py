@@ -7,18 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from heatgrad.core.random import stream_generator
 from heatgrad.data import Dataset
+from heatgrad.models import MLP
 from heatgrad.training.evaluation import Evaluation, evaluate
 from heatgrad.training.loop import EpochRecord, epoch_plan, mean_of
 from heatgrad.training.losses import Loss
 from heatgrad.training.probe import GradientProbe
-from heatgrad.training.replicas.rules import Rule, options_of, rule_of
+from heatgrad.training.replicas.rules import Rule, has_rule, options_of, rule_of
 from heatgrad.training.replicas.stack import Stack
 from heatgrad.training.replicas.tape import Tape, blocks_of, folded, logits_of, random_bytes
 
@@ -40,21 +40,16 @@ class Replica:
         scheduler: Stepped after every epoch.
     """
 
-    model: nn.Module
+    model: MLP
     optimizer: Optimizer
     dataset: Dataset
     seed: int
     scheduler: LRScheduler | None = None
 
 
-def can_train(model: nn.Module, optimizer: Optimizer) -> bool:
-    """Whether replicas of a network can be trained at once with an optimizer."""
-    return (
-        blocks_of(model) is not None
-        and rule_of(optimizer) is not None
-        and all(param.requires_grad for param in model.parameters())
-        and next(model.parameters()).device.type == "cpu"
-    )
+def can_train(model: type[nn.Module], optimizer: type[Optimizer]) -> bool:
+    """Whether replicas of a class of networks can be trained at once with a class of optimizers."""
+    return issubclass(model, MLP) and has_rule(optimizer)
 
 
 def train_replicas(
@@ -89,9 +84,7 @@ class _Run:
         self.order = sorted(range(len(replicas)), key=lambda i: keys[i])
         self.replicas = [replicas[i] for i in self.order]
         self.stack = Stack([replica.model for replica in self.replicas])
-        blocks = blocks_of(self.replicas[0].model)
-        assert blocks is not None
-        self.blocks = blocks
+        self.blocks = blocks_of(self.replicas[0].model)
         self.rules = self._rules([keys[i] for i in self.order])
         sources: dict[tuple[int, int], int] = {}
         self.source = torch.tensor(
@@ -108,14 +101,14 @@ class _Run:
         rules = []
         for start, stop in zip(starts, [*starts[1:], len(keys)], strict=True):
             optimizers = [replica.optimizer for replica in self.replicas[start:stop]]
-            kind = rule_of(optimizers[0])
-            assert kind is not None
-            rules.append(kind(optimizers, self.stack, slice(start, stop)))
+            rules.append(rule_of(optimizers, self.stack, slice(start, stop)))
         return rules
 
     def _tapes(self, batch: int) -> list[tuple[slice, Tape]]:
         if batch not in self.tapes:
-            rows = [slice(i, min(i + _ROWS, len(self.stack))) for i in range(0, len(self.stack), _ROWS)]
+            rows = [
+                slice(i, min(i + _ROWS, len(self.stack))) for i in range(0, len(self.stack), _ROWS)
+            ]
             self.tapes[batch] = [(r, Tape(self.stack, r, self.blocks, batch)) for r in rows]
         return self.tapes[batch]
 
@@ -185,7 +178,9 @@ class _Run:
     def _gradients(self, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
         """Fill the stack's gradients for one step; return the losses, float64."""
         batch = len(parts[0][0])
-        x = torch.stack([d.x_train[b].flatten(1) for d, (b, _) in zip(self.data, parts, strict=True)])
+        x = torch.stack(
+            [d.x_train[b].flatten(1) for d, (b, _) in zip(self.data, parts, strict=True)]
+        )
         y = torch.stack([d.y_train[b] for d, (b, _) in zip(self.data, parts, strict=True)])
         x = x.to(self.stack.values.dtype)
         units = [self.stack.params[f"{block.linear}.weight"].shape[1] for block in self.blocks]
@@ -247,16 +242,18 @@ class _Run:
 
 def loss_of(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
     """Return the loss of each replica, shape (replicas,)."""
-    if loss is F.cross_entropy:
-        return F.cross_entropy(
-            logits.flatten(0, 1), labels.flatten(), reduction="none"
-        ).view(labels.shape).mean(1)
+    if loss is cross_entropy:
+        return (
+            cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+            .view(labels.shape)
+            .mean(1)
+        )
     return torch.stack([loss(row, label) for row, label in zip(logits, labels, strict=True)])
 
 
 def loss_and_gradient(loss: Loss, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return the loss of each replica, and its gradient by the logits."""
-    if loss is F.cross_entropy:
+    if loss is cross_entropy:
         log_p = logits.log_softmax(2)
         index = labels.unsqueeze(2)
         value = -log_p.gather(2, index).squeeze(2).mean(1)

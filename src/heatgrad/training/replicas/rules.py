@@ -19,14 +19,16 @@ from heatgrad.optim import (
     NormMatchedSGD,
     PlaceboDiffusionSGD,
     SobolevSGD,
+    operators,
+    updates,
+    velocity,
 )
-from heatgrad.optim import operators, updates, velocity
 from heatgrad.optim.axes import active_dims
 from heatgrad.optim.controls import permutation
 from heatgrad.optim.diffusion_nesterov import coefficients
 from heatgrad.training.replicas.stack import Stack
 
-__all__ = ["Rule", "rule_of"]
+__all__ = ["Rule", "has_rule", "options_of", "rule_of"]
 
 # Each element of a parameter is stepped for itself, so a stack of networks is one parameter more.
 _ELEMENTWISE = (
@@ -147,7 +149,8 @@ class Diffused(Transformed):
             return grads
         if mode == "global":
             ends = _ends(grads, options["boundary"])
-            return operators.diffuse_chain([grads], [strength], options["boundary"], [ends])[0]
+            (along,) = operators.diffuse_chain([grads], [strength], options["boundary"], [ends])
+            return along
         diffused = torch.empty_like(grads)
         for name, part in self._by_parameter(grads):
             shape = part.shape[1:]
@@ -190,7 +193,8 @@ class Placebo(Diffused):
         ends = _ends(shuffled, boundary)
         moved = operators.diffuse_chain([shuffled], [1.0], boundary, [ends])[0] - shuffled
         lap = torch.empty_like(grads).scatter_(1, self._order, moved)
-        return grads + strength * lap
+        diffused: Tensor = grads + strength * lap
+        return diffused
 
 
 class Smoothed(Transformed):
@@ -256,15 +260,30 @@ _RULES: dict[type[Optimizer], type[Rule]] = {
 }
 
 
-def rule_of(optimizer: Optimizer) -> type[Rule] | None:
-    """Return the rule that stands for an optimizer; None if there is none.
+def has_rule(kind: type[Optimizer]) -> bool:
+    """Whether there is a rule for a class of optimizers."""
+    return kind in _RULES
 
-    An optimizer of several groups has one only if its groups do not form one chain.
+
+def rule_of(optimizers: Sequence[Optimizer], stack: Stack, rows: slice) -> Rule:
+    """Return the rule that stands for optimizers of one class with the same options.
+
+    Raises:
+        ValueError: If there is none, or they have several groups that would form one chain.
     """
-    rule = _RULES.get(type(optimizer))
-    if rule is not Velocity and len(optimizer.param_groups) > 1:
-        return None
-    return rule
+    first = optimizers[0]
+    kind = _RULES.get(type(first))
+    if kind is None:
+        raise ValueError(
+            f"replicas can be trained with {', '.join(k.__name__ for k in _RULES)}, got "
+            f"{type(first).__name__}; use train for it"
+        )
+    if kind is not Velocity and len(first.param_groups) > 1:
+        raise ValueError(
+            f"{type(first).__name__} of replicas must have one parameter group, got "
+            f"{len(first.param_groups)}; use train for it"
+        )
+    return kind(optimizers, stack, rows)
 
 
 def options_of(optimizer: Optimizer) -> list[dict[str, Any]]:
@@ -287,4 +306,5 @@ def _ends(grads: Tensor, boundary: str) -> tuple[Tensor, Tensor]:
 
 def _lengths(rows: Tensor) -> Tensor:
     """Return the Euclidean norm of each row, float64, shape (rows, 1)."""
-    return torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=torch.float64)
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=torch.float64)
+    return lengths

@@ -1,13 +1,13 @@
 """Forward and backward of many multilayer perceptrons at once, in memory that is made once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from heatgrad.models import MLP
 from heatgrad.models.dropout import ByteDropout
 from heatgrad.training.replicas.stack import Stack
 
@@ -36,35 +36,19 @@ class Block:
     momentum: float = 0.0
 
 
-def blocks_of(model: nn.Module) -> list[Block] | None:
-    """Return the blocks of a multilayer perceptron; None if the network is anything else.
-
-    It is one if it is a chain of linear layers, each but the last followed by batch normalisation,
-    ReLU and, maybe, dropout.
-    """
-    layers = getattr(model, "layers", None)
-    if not isinstance(layers, nn.Sequential) or list(model.children()) != [layers]:
-        return None
+def blocks_of(model: MLP) -> list[Block]:
+    """Return the blocks of a multilayer perceptron."""
+    names = [(f"layers.{name}", layer) for name, layer in model.layers.named_children()]
     blocks: list[Block] = []
-    rest = [(f"layers.{name}", layer) for name, layer in layers.named_children()]
-    if rest and isinstance(rest[0][1], nn.Flatten):
-        del rest[0]
-    while rest:
-        name, linear = rest.pop(0)
-        if type(linear) is not nn.Linear or linear.bias is None:
-            return None
-        if not rest:
-            return [*blocks, Block(name)]
-        norm_name, norm = rest.pop(0)
-        if type(norm) is not nn.BatchNorm1d or not rest or type(rest.pop(0)[1]) is not nn.ReLU:
-            return None
-        if not norm.affine or not norm.track_running_stats or norm.momentum is None:
-            return None
-        dropped = 0
-        if rest and isinstance(rest[0][1], ByteDropout):
-            dropped = rest.pop(0)[1].dropped
-        blocks.append(Block(name, norm_name, dropped, norm.eps, norm.momentum))
-    return None
+    for name, layer in names:
+        if isinstance(layer, nn.Linear):
+            blocks.append(Block(name))
+        elif isinstance(layer, nn.BatchNorm1d):
+            assert layer.momentum is not None
+            blocks[-1] = replace(blocks[-1], norm=name, eps=layer.eps, momentum=layer.momentum)
+        elif isinstance(layer, ByteDropout):
+            blocks[-1] = replace(blocks[-1], dropped=layer.dropped)
+    return blocks
 
 
 class Tape:
@@ -170,11 +154,10 @@ class _Norm:
         self.var = stack.buffers[f"{block.norm}.running_var"][rows]
         self.seen = stack.buffers[f"{block.norm}.num_batches_tracked"][rows]
         self.unbias = batch / max(1, batch - 1)
-        like = {"dtype": self.scale.dtype, "device": self.scale.device}
         self.y = _Slab(self.scale, count, batch, units)
         self.none = torch.zeros(1, batch, units, dtype=torch.uint8)
         # scale, shift, mean, 1 / sd, variance; then the gradients of the first two
-        self.table = torch.empty(7, count, units, **like)
+        self.table = self.scale.new_empty(7, count, units)
         self.columns = [column.numpy() for column in self.table]
         self.eps = self.y.array.dtype.type(block.eps)
 
@@ -187,8 +170,17 @@ class _Norm:
         words = (self.none if bytes_ is None else bytes_).numpy()
         where = source.numpy()
         norm_cpu.forward(
-            z.array, scale, shift, words, where, self.block.dropped, self.eps,
-            self.y.array, mean, inv, var,
+            z.array,
+            scale,
+            shift,
+            words,
+            where,
+            self.block.dropped,
+            self.eps,
+            self.y.array,
+            mean,
+            inv,
+            var,
         )
         self.mean.lerp_(self.table[2], self.block.momentum)
         self.var.lerp_(self.table[4] * self.unbias, self.block.momentum)
@@ -200,14 +192,24 @@ class _Norm:
 
         scale, _, mean, inv, _, scale_grad, shift_grad = self.columns
         norm_cpu.backward(
-            gradient.array, z.array, self.y.array, self.batch, scale, mean, inv,
-            self.block.dropped, scale_grad, shift_grad,
+            gradient.array,
+            z.array,
+            self.y.array,
+            self.batch,
+            scale,
+            mean,
+            inv,
+            self.block.dropped,
+            scale_grad,
+            shift_grad,
         )
         self.scale_grad.copy_(self.table[5])
         self.shift_grad.copy_(self.table[6])
 
 
-def random_bytes(blocks: Sequence[Block], units: Sequence[int], batch: int, seed: int) -> list[Tensor]:
+def random_bytes(
+    blocks: Sequence[Block], units: Sequence[int], batch: int, seed: int
+) -> list[Tensor]:
     """Return what the dropout layers of one network would draw in one step, shape (batch, units).
 
     Args:

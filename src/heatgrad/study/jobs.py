@@ -1,0 +1,143 @@
+"""Jobs: trials that a worker trains at once, or one alone."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from heatgrad.core.lookup import lookup
+from heatgrad.data import Dataset
+from heatgrad.models import MLP
+from heatgrad.study.trial import (
+    Trial,
+    TrialResult,
+    load_data,
+    make_model,
+    make_optimizer,
+    make_scheduler,
+    result_of,
+    run_trial,
+)
+from heatgrad.training import LOSSES, EpochRecord, Replica, train_replicas
+
+__all__ = ["Job", "jobs_of", "run_job"]
+
+Job = tuple[Trial, ...]
+
+_MOST = 64  # trials at once
+_MOST_BYTES = 1 << 29  # of data that are held at once
+
+
+def jobs_of(trials: Sequence[Trial], workers: int) -> list[Job]:
+    """Return the trials as jobs, in order, so that each worker has about as much to do.
+
+    What is trained at once has the same network, budget and kind of data. The arms of a block stay
+    together, since they share data and dropout masks.
+    """
+    alike: dict[str, list[Trial]] = {}
+    for trial in trials:
+        alike.setdefault(_likeness(trial), []).append(trial)
+    jobs: list[Job] = []
+    for group in alike.values():
+        if group[0].backend == "loop":
+            jobs += [(trial,) for trial in group]
+            continue
+        most = min(_MOST, math.ceil(len(group) / max(1, workers)))
+        job: list[Trial] = []
+        for block in _blocks(group):
+            if job and len(job) + len(block) > most:
+                jobs.append(tuple(job))
+                job = []
+            job += block
+        jobs.append(tuple(job))
+    places = {trial.key: place for place, trial in enumerate(trials)}
+    return sorted(jobs, key=lambda job: places[job[0].key])
+
+
+def run_job(
+    job: Job, *, on_epoch: Callable[[int], None] = lambda place: None
+) -> Iterator[tuple[Trial, TrialResult]]:
+    """Train the trials of a job and yield each with its result.
+
+    Args:
+        job: Of `jobs_of`.
+        on_epoch: Called with the place in the job of each trial that has done an epoch.
+    """
+    if job[0].backend == "loop":
+        for place, trial in enumerate(job):
+            yield trial, run_trial(trial, on_epoch=_told(on_epoch, place))
+        return
+    start = 0
+    for part in _parts(job):
+        yield from _run_together(part, start, on_epoch)
+        start += len(part)
+
+
+def _told(on_epoch: Callable[[int], None], place: int) -> Callable[[EpochRecord], None]:
+    return lambda record: on_epoch(place)
+
+
+def _run_together(
+    part: Sequence[tuple[Trial, Dataset]], start: int, on_epoch: Callable[[int], None]
+) -> Iterator[tuple[Trial, TrialResult]]:
+    replicas = []
+    for trial, dataset in part:
+        model = make_model(trial, dataset)
+        optimizer = make_optimizer(trial, model)
+        scheduler = make_scheduler(trial, optimizer)
+        assert isinstance(model, MLP)  # or its backend were the loop
+        replicas.append(Replica(model, optimizer, dataset, trial.seed, scheduler))
+    first = part[0][0]
+    records: list[list[EpochRecord]] = [[] for _ in part]
+    epochs = train_replicas(
+        replicas,
+        loss=lookup(first.loss, LOSSES, "loss"),
+        epochs=first.epochs,
+        batch_size=first.batch_size,
+    )
+    for of_epoch in epochs:
+        for i, record in enumerate(of_epoch):
+            if record is not None:
+                records[i].append(record)
+                on_epoch(start + i)
+    for (trial, dataset), replica, mine in zip(part, replicas, records, strict=True):
+        yield trial, result_of(mine, replica.model, dataset)
+
+
+def _likeness(trial: Trial) -> str:
+    if trial.backend == "loop":
+        return trial.key
+    names = {"task_name", "task", "model", "schedule", "loss", "epochs", "batch_size"}
+    return trial.model_dump_json(include=names)
+
+
+def _blocks(trials: Sequence[Trial]) -> list[list[Trial]]:
+    blocks: dict[tuple[str, int], list[Trial]] = {}
+    for trial in trials:
+        blocks.setdefault((trial.role, trial.block), []).append(trial)
+    return list(blocks.values())
+
+
+def _parts(job: Job) -> Iterator[list[tuple[Trial, Dataset]]]:
+    """Load the data of a job; yield parts whose data are of one shape and fit in memory."""
+    part: list[tuple[Trial, Dataset]] = []
+    held: dict[int, int] = {}
+    for trial in job:
+        dataset = load_data(trial)
+        size = _bytes_of(dataset)
+        is_new = id(dataset) not in held
+        is_full = is_new and sum(held.values()) + size > _MOST_BYTES
+        if part and (is_full or _shapes(dataset) != _shapes(part[0][1])):
+            yield part
+            part, held = [], {}
+        held[id(dataset)] = size
+        part.append((trial, dataset))
+    yield part
+
+
+def _bytes_of(dataset: Dataset) -> int:
+    return sum(x.numel() * x.element_size() for x in (dataset.x_train, dataset.x_test))
+
+
+def _shapes(dataset: Dataset) -> tuple[torch.Size, torch.Size, int]:
+    return dataset.x_train.shape, dataset.x_test.shape, dataset.num_classes
