@@ -19,7 +19,7 @@ def steps_taken():
 @pytest.mark.parametrize("batch_size", [32, 33, 100, 500])
 def test_steps_are_those_that_a_run_takes(batch_size, spec, tmp_path, steps_taken):
     """100 rows: the estimate equals the steps counted in the run; 33 leaves a batch of one out."""
-    study = StudySpec.from_dict(spec(batch_size=batch_size))
+    study = StudySpec.from_dict(spec(batch_size=batch_size, backend="loop"))
     told = estimate(study, tmp_path / "a", workers=1)
     assert not list(tmp_path.iterdir())
     steps_taken.clear()
@@ -30,6 +30,14 @@ def test_steps_are_those_that_a_run_takes(batch_size, spec, tmp_path, steps_take
     assert (task.task, task.trials, 6 * task.steps) == ("spiral", 6, told.steps)
     assert 0 < told.hours < 0.1
     assert told.hours == pytest.approx(6 * task.seconds / 3600)
+
+
+def test_what_is_trained_at_once_is_told_as_it_is_run(spec, tmp_path):
+    """The same steps; the time of a trial is its share."""
+    at_once = estimate(StudySpec.from_dict(spec()), tmp_path / "a", workers=1)
+    one_by_one = estimate(StudySpec.from_dict(spec(backend="loop")), tmp_path / "a", workers=1)
+    assert at_once.steps == one_by_one.steps
+    assert 0 < at_once.hours < one_by_one.hours
 
 
 def test_what_is_stored_is_not_counted_and_nothing_is_written(spec, tmp_path):

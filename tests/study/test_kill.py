@@ -29,6 +29,7 @@ batch_size = 16
 lr = 0.05
 metric = "test_accuracy"
 margin = 0.01
+backend = "loop"
 baseline = "SGD"
 
 [model]

@@ -32,6 +32,7 @@ CHANGES = {
     "loss": "squared_error",
     "metric": "test_loss",
     "margin": 0.011,
+    "backend": "loop",
     "baseline": "diffusion",
     "confirmatory": [],
     "schedule": {"kind": "cosine"},
@@ -197,13 +198,16 @@ def test_keys_are_stable(spec):
 
     A change that trains differently raises `PROTOCOL`, and then this key changes, knowingly.
     """
-    first, second = plan(load(spec))[:2]
+    first, second = plan(load(spec, backend="loop"))[:2]
     assert first.seed == SEED
     assert first.key == KEY
     assert second.key != first.key
+    at_once = plan(load(spec))[0]
+    assert at_once.backend == "replicas"
+    assert at_once.key != KEY  # what rounds otherwise is another trial
     assert load(spec).id == STUDY
 
 
 SEED = 4258133438
 KEY = "2abfcac16f63f7e2f077fcb947d1650e8d210df6d9705f46368e5dfeedf809dc"
-STUDY = "b6cf94aebfdfef585f1c3f0da1a3cea6c791555104bcc3dfd401cab78734dc1e"
+STUDY = "93e8e15667895564584b2dd708106fa953dda1333834fcd69b92baa76d0f8b7e"

@@ -1,12 +1,14 @@
 """How long a study would take, from a few measured steps."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from heatgrad.core.lookup import lookup
+from heatgrad.study.jobs import run_short
 from heatgrad.study.run import workload
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import STORE_FILE, Store
@@ -57,7 +59,8 @@ class Estimate:
 def estimate(study: StudySpec, folder: Path, *, workers: int) -> Estimate:
     """Return what is left to do of a study and how long it may take; nothing is written.
 
-    A few steps of every arm and one evaluation are timed on every task, on one thread.
+    A few steps of every arm and one evaluation are timed on every task, on one thread; what is
+    trained at once, at once.
     """
     stored = set()
     if (folder / STORE_FILE).exists():
@@ -70,8 +73,12 @@ def estimate(study: StudySpec, folder: Path, *, workers: int) -> Estimate:
     for name in study.tasks:
         mine = [trial for trial in trials if trial.task_name == name]
         arms = {trial.arm_name: trial for trial in mine}
+        together = tuple(trial for trial in arms.values() if trial.backend == "replicas")
         for arm, trial in arms.items():
-            cost[name, arm] = _measure(trial)
+            cost[name, arm] = _measure(trial) if trial not in together else 0.0
+        if together:
+            share = _measure_together(together)
+            cost |= {(name, trial.arm_name): share for trial in together}
         count = mine[0].epochs * _steps_per_epoch(mine[0])
         mean = sum(cost[name, arm] for arm in arms) / len(arms)
         rows[name] = TaskEstimate(name, len(mine), count, mean)
@@ -83,6 +90,25 @@ def estimate(study: StudySpec, folder: Path, *, workers: int) -> Estimate:
         steps=sum(rows[trial.task_name].steps for trial in work.todo),
         hours=seconds / max(1, workers) / 3600,
     )
+
+
+def _measure_together(trials: Sequence[Trial]) -> float:
+    """Return the seconds that a trial takes of those that are trained at once.
+
+    Two trainings of a few steps differ by the steps; what they share is the evaluation.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        count = _steps_per_epoch(trials[0])
+        few, many = min(2, count), min(20, count)
+        run_short(trials, few)  # data are made, kernels compiled
+        short, long = run_short(trials, few), run_short(trials, many)
+    finally:
+        torch.set_num_threads(threads)
+    step = (long - short) / (many - few) if many > few else long / many
+    evaluation = max(0.0, short - few * step)
+    return trials[0].epochs * (count * step + evaluation) / len(trials)
 
 
 def _steps_per_epoch(trial: Trial) -> int:

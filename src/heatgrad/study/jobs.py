@@ -1,7 +1,9 @@
 """Jobs: trials that a worker trains at once, or one alone."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -20,7 +22,7 @@ from heatgrad.study.trial import (
 )
 from heatgrad.training import LOSSES, EpochRecord, Replica, train_replicas
 
-__all__ = ["Job", "jobs_of", "run_job"]
+__all__ = ["Job", "jobs_of", "run_job", "run_short"]
 
 Job = tuple[Trial, ...]
 
@@ -75,6 +77,27 @@ def run_job(
 
 def _told(on_epoch: Callable[[int], None], place: int) -> Callable[[EpochRecord], None]:
     return lambda record: on_epoch(place)
+
+
+def run_short(job: Sequence[Trial], num_steps: int) -> float:
+    """Return the seconds of one epoch that is cut to a few steps, its evaluation included.
+
+    Args:
+        job: Trials of one block that are trained at once.
+        num_steps: Steps, at least 1.
+    """
+    part = [(trial, _cut(load_data(trial), num_steps * trial.batch_size)) for trial in job]
+    part = [(trial, part[0][1]) for trial, _ in part]
+    short = [(trial.model_copy(update={"epochs": 1}), dataset) for trial, dataset in part]
+    started = time.perf_counter()
+    for _ in _run_together(short, 0, lambda place: None):
+        pass
+    return time.perf_counter() - started
+
+
+def _cut(dataset: Dataset, count: int) -> Dataset:
+    names = ("x_train", "y_train", "y_train_clean")
+    return replace(dataset, **{name: getattr(dataset, name)[:count] for name in names})
 
 
 def _run_together(

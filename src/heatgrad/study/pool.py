@@ -129,9 +129,8 @@ def _run_here(
         for start, job in _placed(jobs_of(trials, 1)):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", HeatgradWarning)
-                _work(start, job)
-            for trial in job:
-                on_progress(sum(_epochs_done), trial)
+                for trial in _stored(start, job):
+                    on_progress(sum(_epochs_done), trial)
     finally:
         torch.set_num_threads(threads)
         _store.close()
@@ -155,6 +154,12 @@ def _end_with_parent() -> None:
 
 
 def _work(start: int, job: Job) -> None:
+    for _ in _stored(start, job):
+        pass
+
+
+def _stored(start: int, job: Job) -> Iterator[Trial]:
+    """Run a job, and yield each trial as it is stored."""
     assert _store is not None
 
     def count(place: int) -> None:
@@ -170,6 +175,7 @@ def _work(start: int, job: Job) -> None:
             _store.add(trial, result, environment=_environment, seconds=seconds)
             # A diverged trial stops early; its place in the progress bar is filled all the same.
             _epochs_done[start + places[trial.key]] = trial.epochs
+            yield trial
     except HeatgradError:
         raise
     except Exception as error:
