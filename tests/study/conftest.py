@@ -178,6 +178,7 @@ def make_question():
             "ceiling": None,
             "diverged": 0,
         }
-        return Question(**(options | changes))
+        options |= changes
+        return Question(**(options | {"metric": METRICS[options["metric"]]}))
 
     return make

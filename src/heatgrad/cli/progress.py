@@ -12,7 +12,7 @@ from rich.table import Table
 
 from heatgrad.study.results import Results
 from heatgrad.study.run import workload
-from heatgrad.study.spec import METRICS, StudySpec
+from heatgrad.study.metric import METRICS, StudySpec
 from heatgrad.study.store import STORE_FILE, Store
 from heatgrad.study.trial import Trial
 from heatgrad.study.verdict import show_value

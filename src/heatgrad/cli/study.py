@@ -42,11 +42,7 @@ def run(
 
     if Path(spec).is_file():  # parts of the user's own lie beside their spec
         sys.path.insert(0, str(Path(spec).resolve().parent))
-    study = load_study(spec)
-    if task:
-        study = study.with_tasks(task)
-    if seeds is not None:
-        study = study.with_seeds(seeds)
+    study = load_study(spec, tasks=task or (), seeds=seeds)
     folder = out if out is not None else Path("runs") / study.name
     count = default_workers() if workers is None else workers
     if dry_run:

@@ -8,7 +8,7 @@ from rich.table import Table
 from heatgrad.study.estimate import estimate
 from heatgrad.study.presets import PRESETS
 from heatgrad.study.results import Results
-from heatgrad.study.spec import METRICS, Metric, StudySpec
+from heatgrad.study.metric import METRICS, Metric, StudySpec
 from heatgrad.study.verdict import Verdict, show_difference
 
 __all__ = ["print_estimate", "print_presets", "print_status", "print_study", "print_verdicts"]
@@ -106,7 +106,7 @@ def print_verdicts(results: Results) -> None:
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:
     question, comparison = verdict.question, verdict.comparison
-    metric = METRICS[question.metric]
+    metric = question.metric
     name = question.arm + (" (control)" if question.role == "control" else "")
     low, high = verdict.spread
     n = len(question.values)
