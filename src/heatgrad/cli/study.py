@@ -35,7 +35,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a study, or what is left of it, and write its report."""
-    from heatgrad.cli import progress, tables
+    from heatgrad.cli import progress, tables, verdicts
     from heatgrad.core.errors import RunError
     from heatgrad.report import write_report
     from heatgrad.study.run import default_workers, load_study, run_study
@@ -56,7 +56,7 @@ def run(
         raise RunError(
             f"interrupted; finished trials are stored in '{folder}', the same command resumes"
         ) from None
-    tables.print_verdicts(results)
+    verdicts.print_verdicts(results)
     page = folder / "report.html"
     write_report(results, page)
     typer.echo(f"{page}")
@@ -96,10 +96,10 @@ def status(folder: Folder) -> None:
 @app.command()
 def verdict(folder: Folder) -> None:
     """Print the verdicts of a study."""
-    from heatgrad.cli import tables
+    from heatgrad.cli import verdicts
     from heatgrad.study import Results
 
-    tables.print_verdicts(Results.load(folder))
+    verdicts.print_verdicts(Results.load(folder))
 
 
 @app.command()

@@ -125,6 +125,8 @@ def decide(question: Question, comparison: PairedComparison, adjusted: Adjusted)
             f"It is {side} than {base}, but whether by more than the margin of {width} is not "
             f"settled by {c.num_blocks} blocks."
         )
+    elif not c.low <= 0 <= c.high:
+        sentence = f"It is {side} than {base}, but not {_after_holm(q, adjusted.difference)}."
     elif c.equivalence_p <= ALPHA:
         sentence = (
             f"Any difference from {base} is smaller than the margin of {width} on its own, but "
@@ -191,10 +193,10 @@ def _open(question: Question, sentence: str, comparisons: list[PairedComparison]
     counts = [blocks_to_settle(c.mean, c.sd, q.margin, alpha=q.alpha) for c in comparisons]
     known = [count for count in counts if count is not None]
     if len(known) < len(counts):
-        hope = "No number of blocks up to 10,000 would: the mean is too close to the margin."
+        hope = "Not even 10,000 blocks would settle it: the mean is too close to the margin."
         return Ruling("INCONCLUSIVE", f"{sentence} {hope}")
     needed = max(*known, q.num_blocks + 1) if known else None
-    hope = f"About {needed:,} blocks would, if mean and spread stay as they are."
+    hope = f"About {needed:,} blocks would settle it, if mean and spread stay as they are."
     return Ruling("INCONCLUSIVE", f"{sentence} {hope}", needed=needed)
 
 

@@ -46,7 +46,7 @@ class Verdict:
         comparison: Paired comparison with the baseline, signed so that a gain is positive;
             None for `NO VERDICT`.
         spread: Smallest and largest paired difference, signed so that a gain is positive.
-        adjusted: The p values adjusted for the family; None for `NO VERDICT`, `INVALID`, `FLOOR`.
+        adjusted: The p values adjusted for the family; None where nothing was tested.
         p: The adjusted p value of the claim that the word makes; None where it makes none.
         q: q value of no difference among the exploratory arms; None for others.
         detectable: Smallest true difference that so many blocks of this spread find with
@@ -127,7 +127,7 @@ def judge_all(questions: Sequence[Question]) -> list[Verdict]:
     tested = [
         number
         for number, comparison in enumerate(comparisons)
-        if comparison is not None and rulings[number] is None
+        if comparison is not None and not questions[number].aa_failed
     ]
     adjusted = {number: _alone(comparisons[number]) for number in tested}
     q_values: dict[int, float] = {}
