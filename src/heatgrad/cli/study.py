@@ -138,3 +138,25 @@ def export(
     except OSError as error:
         raise StoreError(f"cannot write '{path}': {error.strerror}") from error
     typer.echo(f"{path} ({lines:,} lines)")
+
+
+@app.command()
+def calibrate(
+    studies: Annotated[int, typer.Option(help="Comparisons of each kind.")] = 2000,
+    seeds: Annotated[int, typer.Option(help="Pairs in each comparison.")] = 10,
+    shape: Annotated[
+        list[str] | None, typer.Option(help="Only this shape of noise; may be repeated.")
+    ] = None,
+    entropy: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+) -> None:
+    """Judge comparisons whose truth is known: are verdicts wrong as rarely as promised?"""
+    from heatgrad.cli import calibration
+    from heatgrad.core.errors import RunError
+    from heatgrad.study.calibrate import SHAPES
+    from heatgrad.study.calibrate import calibrate as count
+
+    found = count(studies=studies, seeds=seeds, shapes=shape or tuple(SHAPES), entropy=entropy)
+    calibration.print_calibration(found)
+    faults = [fault for result in found for fault in result.faults()]
+    if faults:
+        raise RunError(f"not as promised: {'; '.join(faults)}")

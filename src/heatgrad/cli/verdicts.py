@@ -64,7 +64,7 @@ def print_details(verdict: Verdict) -> None:
     share = f"{effects.prob_better:.2f} ({effects.prob_better_low:.2f} to "
     share += f"{effects.prob_better_high:.2f})"
     table.add_row("P(better)", share, "95 % Jeffreys interval; ties count half")
-    gain = f"pairing saves a factor of {effects.pairing_factor:.3g} in runs"
+    gain = f"of the arms; unpaired, {effects.pairing_factor:.3g} times the runs were needed"
     table.add_row("correlation", f"{effects.correlation:.3f}", gain)
     if verdict.needed is not None:
         table.add_row("n needed", f"{verdict.needed:,}", "to settle it with probability 0.8")
@@ -100,9 +100,10 @@ def _conditions(verdicts: Sequence[Verdict]) -> str:
     q = next((v.question for v in verdicts if v.question.role == "confirmatory"), None)
     first = q or verdicts[0].question
     margin = show_value(first.margin, first.metric, signed=True).lstrip("+")
-    parts = [f"regime {first.regime}", f"K = {first.budget}", f"margin {margin}"]
-    if q is not None:
-        parts.append(f"Holm over {q.family_size} comparison{'s' if q.family_size > 1 else ''}")
+    budget = [] if first.budget is None else [f"K = {first.budget}"]
+    parts = [f"regime {first.regime}", *budget, f"margin {margin}", "a gain is positive"]
+    if q is not None and q.family_size > 1:
+        parts.append(f"Holm over {q.family_size} comparisons")
     tuned = {v.question.fixed for v in verdicts if v.question.fixed}
     shared = [option for option in first.fixed if all(option in fixed for fixed in tuned)]
     if shared and first.budget == 1:

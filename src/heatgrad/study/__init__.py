@@ -13,6 +13,7 @@ from heatgrad.study.statistics import (
     sign_flip_p,
 )
 from heatgrad.study.store import Record, Store
+from heatgrad.study.table import compare_table, read_runs
 from heatgrad.study.verdict import Question, Verdict, judge, judge_all
 
 __all__ = [
@@ -27,10 +28,12 @@ __all__ = [
     "StudySpec",
     "Verdict",
     "compare_paired",
+    "compare_table",
     "equivalence_p",
     "judge",
     "judge_all",
     "load_study",
+    "read_runs",
     "run_study",
     "sign_flip_interval",
     "sign_flip_p",

@@ -36,7 +36,8 @@ class Question:
         search_boundary: Names of tuned options whose best value lies at the end of its range.
         aa_failed: Whether two arms with the same options gave different results on this task.
         regime: How options were chosen: `"as published"`, or another name.
-        budget: K, the number of settings tried for each arm; 1 where nothing was tuned.
+        budget: K, the number of settings tried for each arm; 1 where nothing was tuned; None
+            where that is not known.
         fixed: Options that were set and not tuned, in words.
         family_size: Number of comparisons in the confirmatory family of the regime.
     """
@@ -58,7 +59,7 @@ class Question:
     search_boundary: tuple[str, ...] = ()
     aa_failed: bool = False
     regime: str = "as published"
-    budget: int = 1
+    budget: int | None = 1
     fixed: tuple[str, ...] = ()
     family_size: int = 1
 

@@ -100,6 +100,7 @@ def compare_table(
                 ceiling=None,
                 diverged=sum(not math.isfinite(runs[arm][seed]) for seed in seeds),
                 regime="as given",
+                budget=None,
                 family_size=len(chosen),
             )
             for arm in chosen
@@ -141,8 +142,8 @@ def read_runs(path: str | Path, metric: str) -> dict[str, dict[str, float]]:
                     )
                 if seed in runs.setdefault(arm, {}):
                     raise DataError(
-                        f"{where}: {seed_column} {seed} of arm '{arm}' stands there twice; keep one "
-                        f"line per run, for example its last epoch"
+                        f"{where}: {seed_column} {seed} of arm '{arm}' stands there twice; keep "
+                        f"one line per run, for example its last epoch"
                     )
                 runs[arm][seed] = _number(row[metric], where, metric)
     except OSError as error:
@@ -159,7 +160,8 @@ def _number(text: str | None, where: str, metric: str) -> float:
         return float(text or "")
     except ValueError:
         raise DataError(
-            f"{where}: {metric} must be a number, got {text or ''!r}; write nan for a run that diverged"
+            f"{where}: {metric} must be a number, got {text or ''!r}; write nan for a run that "
+            f"diverged"
         ) from None
 
 
@@ -190,8 +192,8 @@ def _check_family(size: int, num_blocks: int) -> None:
     if MIN_BLOCKS <= num_blocks < needed:
         raise SpecError(
             f"{size} arms are too many for {num_blocks} seeds: the smallest p value, "
-            f"{smallest_p(num_blocks):.2g}, is above {ALPHA:g} / {size}; {needed} seeds are needed, "
-            f"or at most {largest_family(num_blocks, alpha=ALPHA)} arms"
+            f"{smallest_p(num_blocks):.2g}, is above {ALPHA:g} / {size}; {needed} seeds are "
+            f"needed, or at most {largest_family(num_blocks, alpha=ALPHA)} arms"
         )
 
 
@@ -203,7 +205,8 @@ def _metric(
         return known
     if higher_is_better is None and any(word in name.lower().split("_") for word in _COSTS):
         raise SpecError(
-            f"less of '{name}' sounds better; say which with --lower-is-better or --higher-is-better"
+            f"less of '{name}' sounds better; say which with --lower-is-better or "
+            f"--higher-is-better"
         )
     better = higher_is_better is not False
     finite = [abs(v) for values in runs for v in values.values() if math.isfinite(v)]

@@ -76,7 +76,8 @@ def sign_flip_power(
     if num_blocks <= EXACT_UP_TO and level == 2 * 2.0**-num_blocks:
         return float(special.ndtr(effect / sd) ** num_blocks)
     quantile = special.stdtrit(num_blocks - 1, 1 - level / 2)
-    shift = min(effect / sd * math.sqrt(num_blocks), 1e3)
+    # SciPy's function is 0 to rounding there, and NaN somewhat further.
+    shift = min(effect / sd * math.sqrt(num_blocks), 30.0)
     return float(1 - special.nctdtr(num_blocks - 1, shift, quantile))
 
 
