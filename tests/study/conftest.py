@@ -108,7 +108,7 @@ def bits():
         return {
             r.key: (
                 r.task, r.arm, r.block, r.role, r.status, r.spec, r.ceiling, r.num_parameters,
-                r.num_train, {name: v for name, v in r.curves.items() if name != "seconds"},
+                r.num_train, r.chance, {name: v for name, v in r.curves.items() if name != "seconds"},
             )
             for r in results.records
         }  # fmt: skip
@@ -124,7 +124,7 @@ def make_results():
     stands for a run that diverged. Every other metric is at its worst.
     """
 
-    def make(values, finals, *, ceiling=None):
+    def make(values, finals, *, ceiling=None, chance=None):
         study = StudySpec.from_dict(values)
         records = []
         for trial in plan(study):
@@ -151,6 +151,7 @@ def make_results():
                     environment={},
                     seconds=1.0,
                     stored_at="2026-01-01T00:00:00+00:00",
+                    chance=chance,
                 )
             )
         return Results(study, tuple(records), len(plan(study)))

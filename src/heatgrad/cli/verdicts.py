@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from heatgrad.cli.console import text_console
+from heatgrad.study.captions import conditions, show_adjusted
 from heatgrad.study.results import Results
 from heatgrad.study.verdict import Verdict
 from heatgrad.study.wording import show_difference, show_p, show_value
@@ -37,7 +38,7 @@ def print_task(verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         if verdict.question.role != "control":
             console.print(f"  {verdict.question.arm}: {verdict.sentence}")
-    console.print(f"  ({_conditions(verdicts)})", style="dim")
+    console.print(f"  ({conditions(verdicts)})", style="dim")
 
 
 def print_details(verdict: Verdict) -> None:
@@ -82,30 +83,4 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
     mean = show_difference(comparison.mean, metric, n)
     size = "-" if verdict.detectable is None else show_value(verdict.detectable, metric, unit=False)
     p = show_p(comparison.p)
-    return name, mean, interval, p, _adjusted(verdict), str(n), size, verdict.word
-
-
-def _adjusted(verdict: Verdict) -> str:
-    """Return the p value of what the word claims, adjusted; q of an exploratory arm."""
-    if verdict.q is not None:
-        return f"q {show_p(verdict.q)}"
-    is_member = verdict.question.role == "confirmatory"
-    if not is_member or verdict.adjusted is None or verdict.word in ("INVALID", "FLOOR"):
-        return "-"
-    return show_p(verdict.adjusted.difference if verdict.p is None else verdict.p)
-
-
-def _conditions(verdicts: Sequence[Verdict]) -> str:
-    """Return what all verdicts on a task hang on, in one line."""
-    q = next((v.question for v in verdicts if v.question.role == "confirmatory"), None)
-    first = q or verdicts[0].question
-    margin = show_value(first.margin, first.metric, signed=True).lstrip("+")
-    budget = [] if first.budget is None else [f"K = {first.budget}"]
-    parts = [f"regime {first.regime}", *budget, f"margin {margin}", "a gain is positive"]
-    if q is not None and q.family_size > 1:
-        parts.append(f"Holm over {q.family_size} comparisons")
-    tuned = {v.question.fixed for v in verdicts if v.question.fixed}
-    shared = [option for option in first.fixed if all(option in fixed for fixed in tuned)]
-    if shared and first.budget == 1:
-        parts.append(f"not tuned: {', '.join(shared)}")
-    return "; ".join(parts)
+    return name, mean, interval, p, show_adjusted(verdict), str(n), size, verdict.word
