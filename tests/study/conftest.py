@@ -108,7 +108,8 @@ def bits():
         return {
             r.key: (
                 r.task, r.arm, r.block, r.role, r.status, r.spec, r.ceiling, r.num_parameters,
-                r.num_train, r.chance, {name: v for name, v in r.curves.items() if name != "seconds"},
+                r.num_train, r.chance,
+                {name: v for name, v in r.curves.items() if name != "seconds"},
             )
             for r in results.records
         }  # fmt: skip
