@@ -29,8 +29,8 @@ def conditions(verdicts: Sequence[Verdict]) -> str:
     parts = [f"regime {first.regime}", *budget, f"margin {margin}", "a gain is positive"]
     if q is not None and q.family_size > 1:
         parts.append(f"Holm over {q.family_size} comparisons")
-    tuned = {v.question.fixed for v in verdicts if v.question.fixed}
-    shared = [option for option in first.fixed if all(option in fixed for fixed in tuned)]
-    if shared and first.budget == 1:
-        parts.append(f"not tuned: {', '.join(shared)}")
+    fixed = [v.question.fixed for v in verdicts if v.question.fixed]
+    if fixed and first.budget == 1:
+        options = [" / ".join(dict.fromkeys(values)) for values in zip(*fixed, strict=True)]
+        parts.append(f"not tuned: {', '.join(options)}")
     return "; ".join(parts)

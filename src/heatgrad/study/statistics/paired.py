@@ -73,7 +73,8 @@ def compare_paired(
         raise ValueError(
             f"a and b must hold the same blocks, at least one, got shapes {a.shape} and {b.shape}"
         )
-    d = a - b
+    # Sorted: above 20 blocks, where sign patterns are drawn, their order would matter.
+    d = np.sort(a - b)
     low, high = sign_flip_interval(d, confidence=confidence, resolution=resolution)
     digits = math.floor(-math.log10(resolution) + 1e-9) - 1
     return PairedComparison(
