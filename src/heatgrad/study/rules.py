@@ -116,9 +116,10 @@ def decide(question: Question, comparison: PairedComparison, adjusted: Adjusted)
             f"Any difference from {base} is smaller than the margin of {width}.",
             p=adjusted.equivalence,
         )
-    if c.low > margin:
+    alone = c.beyond_p <= ALPHA
+    if c.low > margin and alone:
         sentence = f"It {gain}, but not {_after_holm(q, adjusted.beyond)}."
-    elif c.high < -margin:
+    elif c.high < -margin and alone:
         sentence = f"It {loss}, but not {_after_holm(q, adjusted.beyond)}."
     elif differs:
         sentence = (
