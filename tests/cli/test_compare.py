@@ -25,7 +25,8 @@ def test_compare_prints_verdict_sentence_and_intervals(heatgrad, table):
     assert "acc (higher is better)" in outcome.out
     assert "mine: It beats SGD by 0.0310, and by more than 0.0100 in the whole" in outcome.out
     assert "95 %, primary: it decides" in outcome.out
-    for name in ("t interval", "BCa interval", "Hodges-Lehmann", "d_z", "P(better)", "correlation"):
+    names = ("t interval", "BCa interval", "Hodges-Lehmann", "d_z", "P(better)", "correlation")
+    for name in (*names, "detectable", "n for this mean"):
         assert name in outcome.out
     assert "HELPS" in outcome.out
     assert "poor" not in outcome.out

@@ -7,6 +7,7 @@ from rich.table import Table
 from heatgrad.cli.console import text_console
 from heatgrad.study.captions import conditions, show_adjusted
 from heatgrad.study.results import Results
+from heatgrad.study.statistics import blocks_to_detect
 from heatgrad.study.verdict import Verdict
 from heatgrad.study.wording import show_difference, show_p, show_value
 
@@ -67,8 +68,14 @@ def print_details(verdict: Verdict) -> None:
     table.add_row("P(better)", share, "95 % Jeffreys interval; ties count half")
     gain = f"of the arms; unpaired, {effects.pairing_factor:.3g} times the runs were needed"
     table.add_row("correlation", f"{effects.correlation:.3f}", gain)
+    if verdict.detectable is not None:
+        size = show_value(verdict.detectable, q.metric, signed=True).lstrip("+")
+        table.add_row("detectable", size, f"difference that {c.num_blocks} runs find, power 0.8")
+        count = blocks_to_detect(c.mean, c.sd, alpha=q.alpha)
+        shown = "more than 10,000" if count is None else f"{count:,}"
+        table.add_row("n for this mean", shown, "to tell such a mean from 0, power 0.8")
     if verdict.needed is not None:
-        table.add_row("n needed", f"{verdict.needed:,}", "to settle it with probability 0.8")
+        table.add_row("n needed", f"{verdict.needed:,}", "to settle the question, power 0.8")
     console.print(table)
 
 
