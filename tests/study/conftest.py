@@ -1,5 +1,6 @@
 """Shared parts of these tests: small studies, hand-made records and questions, a user's module."""
 
+import os
 import textwrap
 
 import pytest
@@ -96,7 +97,8 @@ def own_module(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "own_parts.py").write_text(textwrap.dedent(MODULE))
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     return folder
 
 
