@@ -100,7 +100,7 @@ def detectable_difference(
         Theory page: Eq. (S.13), solved for the difference.
 
     Example:
-        >>> round(detectable_difference(0.01, 10), 4)
+        >>> round(detectable_difference(0.01, 10), 3)
         0.01
     """
     return sd * _detectable_in_sd(num_blocks, alpha, power)
