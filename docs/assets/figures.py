@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 
-from heatgrad.study import judge
+from heatgrad.study import METRICS, judge
 from heatgrad.study.verdict import Question
 
 HERE = Path(__file__).parent
@@ -55,7 +55,7 @@ def verdicts() -> None:
                 arm="arm",
                 baseline="SGD",
                 role="confirmatory",
-                metric="test_accuracy",
+                metric=METRICS["test_accuracy"],
                 margin=0.005,
                 values=tuple(values),
                 baseline_values=tuple(base),

@@ -26,7 +26,9 @@ def test_starting_is_fast():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["run", "status", "verdict", "report", "export", "presets", ""])
+@pytest.mark.parametrize(
+    "name", ["run", "status", "verdict", "report", "export", "presets", "calibrate", ""]
+)
 def test_help(heatgrad, name):
     outcome = heatgrad("study", *name.split(), "--help")
     assert (outcome.code, outcome.err) == (0, "")

@@ -129,7 +129,7 @@ def test_diverged_runs_are_shown(write, make_results):
     diverged = {("diffusion", block) for block in range(8)}
     text = write(make_results(tasks=SPIRAL, arms=TWO_ARMS, diverged=diverged))
     assert "16 trials, 8 diverged (kept, and ranked worst)" in text
-    assert "8 of its runs diverged and rank worst." in text
+    assert "8 of the 8 runs of diffusion diverged, more than the declared share of 50 %." in text
     assert "0.00 %" in text
 
 

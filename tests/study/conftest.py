@@ -1,5 +1,6 @@
 """Shared parts of these tests: small studies, hand-made records and questions, a user's module."""
 
+import os
 import textwrap
 
 import pytest
@@ -96,7 +97,8 @@ def own_module(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "own_parts.py").write_text(textwrap.dedent(MODULE))
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     return folder
 
 
@@ -108,7 +110,8 @@ def bits():
         return {
             r.key: (
                 r.task, r.arm, r.block, r.role, r.status, r.spec, r.ceiling, r.num_parameters,
-                r.num_train, {name: v for name, v in r.curves.items() if name != "seconds"},
+                r.num_train, r.chance,
+                {name: v for name, v in r.curves.items() if name != "seconds"},
             )
             for r in results.records
         }  # fmt: skip
@@ -124,7 +127,7 @@ def make_results():
     stands for a run that diverged. Every other metric is at its worst.
     """
 
-    def make(values, finals, *, ceiling=None):
+    def make(values, finals, *, ceiling=None, chance=None):
         study = StudySpec.from_dict(values)
         records = []
         for trial in plan(study):
@@ -151,6 +154,7 @@ def make_results():
                     environment={},
                     seconds=1.0,
                     stored_at="2026-01-01T00:00:00+00:00",
+                    chance=chance,
                 )
             )
         return Results(study, tuple(records), len(plan(study)))
@@ -178,6 +182,7 @@ def make_question():
             "ceiling": None,
             "diverged": 0,
         }
-        return Question(**(options | changes))
+        options |= changes
+        return Question(**(options | {"metric": METRICS[options["metric"]]}))
 
     return make

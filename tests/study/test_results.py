@@ -45,7 +45,10 @@ def test_verdicts_of_a_complete_study(values, make_results):
 
 
 def test_another_arm_changes_no_other_verdict(values, make_results):
-    """An arm, or a task, more or less, and any order of arms and rows: the others stay the same."""
+    """An exploratory arm more or less, and any order of arms and rows: the others stay the same.
+
+    A task more enlarges the family, so that adjusted p values may grow; here no word hangs on it.
+    """
     before = said(make_results(values, FINALS))
     more = values | {"arms": {"Adam": {"kind": "Adam"}, **values["arms"]}}
     finals = FINALS | {("spiral", "Adam"): gained(9)}
@@ -120,6 +123,59 @@ def test_the_ceiling_of_the_metric_reaches_the_verdict(values, make_results):
     assert {v.question.arm: v.word for v in results.verdicts()}["placebo"] == "CEILING"
     loss = make_results(values | {"metric": "test_loss"}, FINALS, ceiling=ceiling)
     assert all(v.question.ceiling is None for v in loss.verdicts())
+
+
+def test_the_family_is_the_declared_one(values, make_results):
+    """Two tasks are a family of two, also while the second has no runs: p = 2/256 counts twice."""
+    two = values | {"tasks": {"other": values["tasks"]["spiral"], **values["tasks"]}}
+    verdicts = make_results(two, FINALS).verdicts()
+    found = {v.question.arm: v for v in verdicts}
+    assert found["diffusion"].question.family_size == 2
+    assert found["diffusion"].adjusted.beyond == 2 * 2 / 256
+    assert found["placebo"].adjusted.beyond == found["placebo"].comparison.beyond_p
+
+
+def test_the_level_of_chance_reaches_the_verdict(values, make_results):
+    """A baseline and a placebo half a point above chance learnt nothing; diffusion did."""
+    chance = {"test_accuracy": 0.80, "test_accuracy_clean": 0.5}
+    found = make_results(values, FINALS, chance=chance).verdicts()
+    assert {v.question.arm: v.word for v in found} == {"diffusion": "HELPS", "placebo": "FLOOR"}
+    loss = make_results(values | {"metric": "test_loss"}, FINALS, chance=chance).verdicts()
+    assert all(v.question.chance is None for v in loss)
+
+
+def test_the_declared_share_of_diverged_runs_reaches_the_verdict(values, make_results):
+    """Two of eight: too many for a share of .2, not for one of .25."""
+    finals = FINALS | {("spiral", "placebo"): [None, None, *gained(0.2)[2:]]}
+    for share, is_invalid in ((0.2, True), (0.25, False)):
+        found = make_results(values | {"max_diverged": share}, finals).verdicts()
+        words = {v.question.arm: v.word for v in found}
+        assert (words["placebo"] == "INVALID") == is_invalid
+
+
+def test_equal_arms_that_differ_make_a_task_invalid(values, make_results):
+    """An A/A control: the baseline's options under another name, one run of eight off."""
+    arms = {**values["arms"], "SGD again": {"kind": "SGD"}}
+    again = ("spiral", "SGD again")
+    equal = make_results(values | {"arms": arms}, FINALS | {again: BASE}).verdicts()
+    assert {v.question.arm: v.word for v in equal} == {
+        "diffusion": "HELPS",
+        "placebo": "TRIVIAL",
+        "SGD again": "EQUIVALENT",
+    }
+    off = [*BASE[:7], BASE[7] + 1e-6]
+    differing = make_results(values | {"arms": arms}, FINALS | {again: off}).verdicts()
+    assert {v.word for v in differing} == {"INVALID"}
+
+
+def test_what_was_not_tuned_is_told(values, make_results):
+    """The options of the trial, not of the study's defaults."""
+    arms = {**values["arms"], "SGD": {"kind": "SGD", "lr": 0.3}}
+    arms["diffusion"] = arms["diffusion"] | {"lr": 0.2}
+    (verdict, _) = make_results(values | {"arms": arms}, FINALS).verdicts()
+    fixed = ("lr 0.2", "batch size 32", "2 epochs", "constant schedule", "SimpleMLP")
+    assert verdict.question.fixed == fixed
+    assert verdict.caveats == (f"not tuned: {', '.join(fixed)}",)
 
 
 def test_export_has_one_line_per_trial_and_epoch(values, make_results, tmp_path):

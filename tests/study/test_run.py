@@ -129,9 +129,13 @@ def test_a_record_says_all_that_decided_it(spec, tmp_path):
 
 
 def test_a_diverged_trial_is_stored_and_the_study_goes_on(spec, tmp_path):
-    """The arm with lr 1e6 is there in every block, ranks worst, and is not run again."""
+    """The arm with lr 1e6 is there in every block, ranks worst, and is not run again.
+
+    All eight of its runs diverge, which this study declares to be no reason not to judge.
+    """
     arms = {"SGD": {"kind": "SGD"}, "wild": {"kind": "SGD", "lr": 1e6}}
     values = spec(arms=arms, confirmatory=["wild"], loss="squared_error", epochs=20, seeds=8)
+    values["max_diverged"] = 1.0
     results = run_study(values, out=tmp_path / "a", workers=0)
     assert results.num_missing == 0
     status = {(r.arm, r.status) for r in results.records}

@@ -167,6 +167,17 @@ def test_compare_paired_puts_it_together():
     assert (one.low, one.high, one.p) == (-math.inf, math.inf, 1.0)
 
 
+@pytest.mark.parametrize("n", [8, 24])
+def test_the_order_of_the_blocks_says_nothing(n):
+    """The same pairs shuffled: every number, to the last digit, also with drawn patterns."""
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(0.3, 1, n), rng.normal(size=n)
+    first = compare_paired(a, b, margin=0.1)
+    for _ in range(3):
+        order = rng.permutation(n)
+        assert compare_paired(a[order], b[order], margin=0.1) == first
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(300, 330), st.integers(300, 330)), min_size=6, max_size=8))
 def test_records_of_nine_digits_keep_their_ties(counts):

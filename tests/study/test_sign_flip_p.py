@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.weightstats import ttost_paired
 
 from heatgrad.study.statistics import (
     EXACT_UP_TO,
+    beyond_p,
     equivalence_p,
     sign_flip_interval,
     sign_flip_p,
@@ -150,6 +152,37 @@ def test_equivalence_is_the_larger_of_two_one_sided_tests(numbers, margin):
     lower = one_sided([-x for x in numbers], margin)
     p = equivalence_p(np.array(numbers) / 2000, margin / 2000)
     assert p == float(max(upper, lower))
+
+
+@settings(max_examples=40, deadline=None)
+@given(lattice.map(lambda x: x[:7]), st.integers(0, 15))
+def test_beyond_is_twice_the_smaller_of_two_one_sided_tests(numbers, margin):
+    """Enumerated in fractions: of a centre of at most the margin, and of at least minus it."""
+    above = one_sided([-x for x in numbers], -margin)
+    below = one_sided(numbers, -margin)
+    p = beyond_p(np.array(numbers) / 2000, margin / 2000)
+    assert p == float(min(Fraction(1), 2 * min(above, below)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(-12, 12), min_size=6, max_size=9), st.integers(0, 15))
+def test_beyond_and_the_interval_tell_one_story(numbers, margin):
+    """P <= .05 if and only if the interval lies beyond the margin; never below that of (S.1)."""
+    d = np.array(numbers) / 2000
+    low, high = sign_flip_interval(d, resolution=1e-9)
+    low, high, margin = round(low, 8), round(high, 8), margin / 2000
+    p = beyond_p(d, margin, resolution=1e-9)
+    assert (p <= 0.05) == (low > margin + 1e-8 or high < -margin - 1e-8)
+    assert p >= sign_flip_p(d, resolution=1e-9)
+    assert beyond_p(d, 0.0, resolution=1e-9) == sign_flip_p(d, resolution=1e-9)
+
+
+def test_equivalence_is_close_to_statsmodels_tost():
+    """`ttost_paired` of sixteen normal differences: the t test at both margins, within .01."""
+    d = np.random.default_rng(5).normal(0.1, 1.0, 16)
+    for margin in (0.4, 0.6, 0.8):
+        theirs, _, _ = ttost_paired(d, np.zeros(16), -margin, margin)
+        assert equivalence_p(d, margin) == pytest.approx(theirs, abs=0.01)
 
 
 def test_equivalence_of_identical_runs_is_the_smallest_p():

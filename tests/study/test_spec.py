@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from heatgrad.study import PRESETS, StudySpec, load_study
+from heatgrad.core.errors import SpecError
+from heatgrad.study import PRESETS, StudySpec, load_study, run_study
 from heatgrad.study.trial import plan
 
 
@@ -35,6 +36,7 @@ CHANGES = {
     "backend": "loop",
     "baseline": "diffusion",
     "confirmatory": [],
+    "max_diverged": 0.25,
     "schedule": {"kind": "cosine"},
     "model": {"kind": "SimpleMLP", "width": 9},
     "tasks": {"spiral": {"kind": "Spiral"}},
@@ -127,7 +129,37 @@ def test_the_demo_is_the_papers_comparison():
     }
     assert study.arms["SGD momentum"].options["momentum"] == 0.9
     assert study.controls_of("diffusion 0.1") == ["norm-matched 0.1", "placebo 0.1"]
-    assert len(study.confirmatory) == 5
+    assert study.confirmatory == ("diffusion 0.1",)
+
+
+def test_the_family_is_all_confirmatory_arms_on_all_tasks_with_a_verdict(spec):
+    """Two arms on two tasks of 8 and 20 blocks are 4 tests; a task of 7 adds none."""
+    spiral = spec()["tasks"]["spiral"]
+    tasks = {"a": spiral | {"seeds": 8}, "b": spiral | {"seeds": 20}, "c": spiral | {"seeds": 7}}
+    arms = {**spec()["arms"], "Adam": {"kind": "Adam"}}
+    study = load(spec, tasks=tasks, arms=arms, confirmatory=["diffusion", "Adam"])
+    assert study.family_size == 4
+    assert study.with_tasks(["c"]).family_size == 0
+    assert study.with_seeds(7).family_size == 0
+
+
+@pytest.mark.parametrize(("tasks", "seeds", "needed"), [(6, 8, None), (7, 8, 9), (26, 10, 11)])
+def test_a_family_too_large_for_its_blocks_is_refused(tasks, seeds, needed, spec):
+    """Eight blocks give p >= 2/256, so at most 6 tests at .05; 10 blocks at most 25."""
+    spiral = spec()["tasks"]["spiral"]
+    values = spec(tasks={f"t{k}": spiral for k in range(tasks)}, seeds=seeds)
+    if needed is None:
+        assert load_study(values).family_size == tasks
+        return
+    with pytest.raises(SpecError) as error:
+        load_study(values)
+    message = str(error.value)
+    assert f"too large for {seeds} blocks: 1 arms on {tasks} tasks" in message
+    assert f"{needed} blocks are needed (seeds = {needed})" in message
+    assert load_study(values, seeds=needed).seeds == needed
+    assert load_study(values, tasks=["t0"]).family_size == 1
+    with pytest.raises(SpecError, match="the confirmatory family is too large"):
+        run_study(StudySpec.from_dict(values), out="never")
 
 
 def test_blocks_are_seeded_by_entropy_and_number_alone(spec):
@@ -210,4 +242,4 @@ def test_keys_are_stable(spec):
 
 SEED = 4258133438
 KEY = "2abfcac16f63f7e2f077fcb947d1650e8d210df6d9705f46368e5dfeedf809dc"
-STUDY = "93e8e15667895564584b2dd708106fa953dda1333834fcd69b92baa76d0f8b7e"
+STUDY = "39aa139f74bc32f7c0db2a7d872477273e4be9834ba805b0fbc8c3b451e54183"

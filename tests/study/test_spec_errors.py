@@ -54,6 +54,7 @@ MISSPELT = {
     "schedule": ({"schedule": {"kind": "cosin"}}, "unknown schedule 'cosin'; did you mean 'cos"),
     "loss": ({"loss": "squared_eror"}, "unknown loss 'squared_eror'; did you mean 'squared_error'"),
     "metric": ({"metric": "test_acuracy"}, "'metric': input should be 'test_accuracy'"),
+    "share": ({"max_diverged": 1.5}, "'max_diverged': input should be less than or equal to 1"),
     "baseline": ({"baseline": "sdg"}, "baseline names an unknown arm 'sdg'; did you mean 'SGD'?"),
     "confirmatory": (
         {"confirmatory": ["difusion"]},

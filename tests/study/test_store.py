@@ -281,3 +281,20 @@ def test_any_folder_name_can_be_read_back(name, tmp_path, spec):
     study = StudySpec.from_dict(spec())
     Store.create(folder, study).close()
     assert Store.open(folder).study == study
+
+
+def test_a_store_of_an_older_table_is_read_and_added_to(folder, study):
+    """A column that came later is not known there; the next run adds it and keeps the records."""
+    connection = sqlite3.connect(folder / "store.sqlite")
+    with connection:
+        connection.execute("ALTER TABLE trials DROP COLUMN chance")
+        connection.execute("DELETE FROM trials WHERE arm = 'Adam'")
+    connection.close()
+    before = snapshot(folder)
+    (old,) = Results.load(folder).records
+    assert (old.arm, old.chance) == ("SGD", None)
+    assert snapshot(folder) == before
+    first, second = run_study(study, out=folder, workers=0).records
+    assert first == old
+    assert second.chance.keys() == {"test_accuracy", "test_accuracy_clean"}
+    assert [record.chance is None for record in Results.load(folder).records] == [True, False]

@@ -36,6 +36,20 @@ def test_a_trial_repeats_bit_for_bit(arm, spec):
     assert all(len(curve) == 2 for curve in first.curves.values())
 
 
+def test_chance_is_the_best_constant_answer(spec):
+    """The share of the commoner class among the test labels, as scored and clean."""
+    noisy = {"spiral": spec()["tasks"]["spiral"] | {"label_noise": 0.3}}
+    trial = trials(spec, tasks=noisy)["SGD"]
+    data = load_data(trial)
+    for name, labels in (
+        ("test_accuracy", data.y_test),
+        ("test_accuracy_clean", data.y_test_clean),
+    ):
+        ones = labels.float().mean().item()
+        assert run_trial(trial).chance[name] == pytest.approx(max(ones, 1 - ones), abs=1e-6)
+        assert run_trial(trial).chance[name] >= 0.5
+
+
 def test_zero_diffusion_is_sgd(spec):
     """λ = 0 in each optimizer that diffuses: records and weights of torch's SGD, to the bit."""
     kinds = ("SGD", "DiffusionSGD", "NormMatchedSGD", "PlaceboDiffusionSGD")

@@ -94,7 +94,7 @@ def test_a_baseline_at_the_ceiling_leaves_nothing_to_win(gap, word, make_questio
     ],
 )
 def test_the_ceiling_comes_after_helps_and_hurts(word, at_the_ceiling, make_question):
-    """Rules 2 and 3 come before rule 4, and 4 before the rest."""
+    """A gain or loss beyond the margin is told even at the ceiling; the rest is not."""
     differences = WORDS[word][0]
     ceiling = make_question(differences).baseline_values
     assert judge(make_question(differences, ceiling=ceiling)).word == at_the_ceiling
@@ -159,7 +159,12 @@ def test_diverged_runs_rank_worst_and_are_told(metric, make_question):
     worst, better = METRICS[metric].worst, METRICS[metric].sign * 0.02
     base = (0.8,) * 8
     ruined = make_question(
-        [0.0] * 8, metric=metric, baseline_values=base, values=(worst,) * 8, diverged=8
+        [0.0] * 8,
+        metric=metric,
+        baseline_values=base,
+        values=(worst,) * 8,
+        diverged=8,
+        max_diverged=1.0,
     )
     assert judge(ruined).word == "HURTS"
     assert judge(ruined).sentence.endswith("8 of its runs diverged and rank worst.")
@@ -174,8 +179,9 @@ def test_diverged_runs_rank_worst_and_are_told(metric, make_question):
 
 def test_a_baseline_that_diverged_is_beaten(make_question):
     """Ranking worst holds for the baseline too."""
-    question = make_question([0.0] * 8, baseline_values=(0.0,) * 8, values=(0.8,) * 8)
-    assert judge(question).word == "HELPS"
+    fallen = {"baseline_values": (0.0,) * 8, "values": (0.8,) * 8}
+    assert judge(make_question([0.0] * 8, max_diverged=1.0, **fallen)).word == "HELPS"
+    assert judge(make_question([0.0] * 8, **fallen)).word == "INVALID"
 
 
 @settings(max_examples=80, deadline=None)

@@ -8,6 +8,7 @@ import typer
 
 import heatgrad
 from heatgrad.cli import study
+from heatgrad.cli.compare import compare
 from heatgrad.core.errors import HeatgradError, RunError
 
 __all__ = ["app", "main"]
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(study.app, name="study")
+app.command()(compare)
 
 # The base of all usage errors; typer exports this leaf of them only.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])

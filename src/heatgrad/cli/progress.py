@@ -10,12 +10,13 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from heatgrad.study.metric import METRICS
 from heatgrad.study.results import Results
 from heatgrad.study.run import workload
-from heatgrad.study.spec import METRICS, StudySpec
+from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import STORE_FILE, Store
 from heatgrad.study.trial import Trial
-from heatgrad.study.verdict import show_value
+from heatgrad.study.wording import show_value
 
 __all__ = ["StudyProgress"]
 

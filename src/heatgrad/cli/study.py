@@ -35,18 +35,14 @@ def run(
     ] = False,
 ) -> None:
     """Run a study, or what is left of it, and write its report."""
-    from heatgrad.cli import progress, tables
+    from heatgrad.cli import progress, tables, verdicts
     from heatgrad.core.errors import RunError
     from heatgrad.report import write_report
     from heatgrad.study.run import default_workers, load_study, run_study
 
     if Path(spec).is_file():  # parts of the user's own lie beside their spec
         sys.path.insert(0, str(Path(spec).resolve().parent))
-    study = load_study(spec)
-    if task:
-        study = study.with_tasks(task)
-    if seeds is not None:
-        study = study.with_seeds(seeds)
+    study = load_study(spec, tasks=task or (), seeds=seeds)
     folder = out if out is not None else Path("runs") / study.name
     count = default_workers() if workers is None else workers
     if dry_run:
@@ -60,7 +56,7 @@ def run(
         raise RunError(
             f"interrupted; finished trials are stored in '{folder}', the same command resumes"
         ) from None
-    tables.print_verdicts(results)
+    verdicts.print_verdicts(results)
     page = folder / "report.html"
     write_report(results, page)
     typer.echo(f"{page}")
@@ -100,10 +96,10 @@ def status(folder: Folder) -> None:
 @app.command()
 def verdict(folder: Folder) -> None:
     """Print the verdicts of a study."""
-    from heatgrad.cli import tables
+    from heatgrad.cli import verdicts
     from heatgrad.study import Results
 
-    tables.print_verdicts(Results.load(folder))
+    verdicts.print_verdicts(Results.load(folder))
 
 
 @app.command()
@@ -142,3 +138,25 @@ def export(
     except OSError as error:
         raise StoreError(f"cannot write '{path}': {error.strerror}") from error
     typer.echo(f"{path} ({lines:,} lines)")
+
+
+@app.command()
+def calibrate(
+    studies: Annotated[int, typer.Option(help="Comparisons of each kind.")] = 2000,
+    seeds: Annotated[int, typer.Option(help="Pairs in each comparison.")] = 10,
+    shape: Annotated[
+        list[str] | None, typer.Option(help="Only this shape of noise; may be repeated.")
+    ] = None,
+    entropy: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+) -> None:
+    """Judge comparisons whose truth is known: are verdicts wrong as rarely as promised?"""
+    from heatgrad.cli import calibration
+    from heatgrad.core.errors import RunError
+    from heatgrad.study.calibrate import SHAPES
+    from heatgrad.study.calibrate import calibrate as count
+
+    found = count(studies=studies, seeds=seeds, shapes=shape or tuple(SHAPES), entropy=entropy)
+    calibration.print_calibration(found)
+    faults = [fault for result in found for fault in result.faults()]
+    if faults:
+        raise RunError(f"not as promised: {'; '.join(faults)}")

@@ -2,21 +2,20 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from heatgrad.cli.console import text_console
 from heatgrad.study.estimate import estimate
 from heatgrad.study.presets import PRESETS
 from heatgrad.study.results import Results
-from heatgrad.study.spec import METRICS, Metric, StudySpec
-from heatgrad.study.verdict import Verdict, show_difference
+from heatgrad.study.spec import StudySpec
 
-__all__ = ["print_estimate", "print_presets", "print_status", "print_study", "print_verdicts"]
+__all__ = ["print_estimate", "print_presets", "print_status", "print_study"]
 
 
 def print_study(study: StudySpec, folder: Path) -> None:
     """Print what is about to be run."""
-    console = _console()
+    console = text_console()
     console.print(f"{study.title or study.name}", style="bold")
     console.print(
         f"{study.num_trials} trials: {len(study.tasks)} task(s) x {len(study.arms)} arms, matched "
@@ -28,7 +27,7 @@ def print_study(study: StudySpec, folder: Path) -> None:
 def print_estimate(study: StudySpec, folder: Path, *, workers: int) -> None:
     """Print trials, steps and the estimated time of a study that is not run."""
     result = estimate(study, folder, workers=workers)
-    console = _console()
+    console = text_console()
     console.print(f"study {study.name}, into {folder} (dry run: nothing is written)")
     table = Table("task", "trials", "steps a trial", "seconds a trial (estimated)")
     for row in result.tasks:
@@ -47,12 +46,12 @@ def print_presets() -> None:
     for name, path in PRESETS.items():
         study = StudySpec.from_toml(path)
         table.add_row(name, study.title, str(study.num_trials))
-    _console().print(table)
+    text_console().print(table)
 
 
 def print_status(results: Results, folder: Path) -> None:
     """Print how many trials are stored, per task and arm."""
-    console = _console()
+    console = text_console()
     done = len(results.records)
     console.print(f"study {results.study.name} in {folder}")
     table = Table("arm", *results.study.tasks)
@@ -73,59 +72,3 @@ def print_status(results: Results, folder: Path) -> None:
             else ""
         ),
     )
-
-
-def print_verdicts(results: Results) -> None:
-    """Print the verdict of every arm, task by task."""
-    console = _console()
-    study, metric = results.study, METRICS[results.study.metric]
-    verdicts = results.verdicts()
-    for task in study.tasks:
-        table = Table(
-            "arm",
-            f"vs {study.baseline}",
-            "95 % interval",
-            "p",
-            "n",
-            "verdict",
-            title=f"{task}: {metric.label}",
-            title_justify="left",
-        )
-        for verdict in verdicts:
-            if verdict.question.task == task:
-                table.add_row(*_cells(verdict))
-        console.print(table)
-        for verdict in verdicts:
-            if verdict.question.task == task and verdict.question.role != "control":
-                console.print(f"  {verdict.question.arm}: {verdict.sentence}")
-    if results.num_missing:
-        console.print(
-            f"{results.num_missing} trials are missing; verdicts may change", style="bold"
-        )
-
-
-def _cells(verdict: Verdict) -> tuple[str, ...]:
-    question, comparison = verdict.question, verdict.comparison
-    metric = METRICS[question.metric]
-    name = question.arm + (" (control)" if question.role == "control" else "")
-    low, high = verdict.spread
-    n = len(question.values)
-    if comparison is None:
-        spread = f"{_signed(low, metric, n)} to {_signed(high, metric, n)} (range)"
-        return name, spread, "-", "-", str(n), verdict.word
-    interval = f"{_signed(comparison.low, metric, n)} to {_signed(comparison.high, metric, n)}"
-    mean = show_difference(comparison.mean, metric, n)
-    return name, mean, interval, f"{comparison.p:.3g}", str(comparison.num_blocks), verdict.word
-
-
-def _signed(value: float, metric: Metric, num_blocks: int) -> str:
-    return show_difference(value, metric, num_blocks, unit=False)
-
-
-def _console() -> Console:
-    # What users name things is text, never markup; a pipe has no width: let tables have
-    # what they need.
-    console = Console(markup=False, emoji=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 140
-    return console

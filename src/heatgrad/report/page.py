@@ -19,6 +19,8 @@ __all__ = ["write_report"]
 GENERATOR = '<meta name="generator" content="heatgrad'
 # What each verdict means, for the page's key.
 KEY = {
+    "INVALID": "too many runs diverged, equal arms differ, or the search hit the end of a range",
+    "FLOOR": "the arm and the baseline are both at chance",
     "HELPS": "beats the baseline, and every control, by more than the margin",
     "HELPS-NOT-BECAUSE": "beats the baseline, but a control does as well: not the smoothing",
     "HURTS": "falls behind the baseline by more than the margin",

@@ -14,15 +14,18 @@ from heatgrad.report.pictures import (
 )
 from heatgrad.report.style import arm_styles
 from heatgrad.study import METRICS, Results, Verdict
-from heatgrad.study.spec import Metric
+from heatgrad.study.captions import conditions, show_adjusted
+from heatgrad.study.metric import Metric
 from heatgrad.study.trial import Trial
-from heatgrad.study.verdict import listed, show_difference, show_value
+from heatgrad.study.wording import listed, show_difference, show_p, show_value
 
 __all__ = ["Row", "TaskSection", "summary", "task_sections"]
 
 
 # How a verdict reads in the summary, of one arm and of several.
 _SAYS = {
+    "INVALID": ("cannot be compared", "cannot be compared"),
+    "FLOOR": ("is at chance, as {baseline} is", "are at chance, as {baseline} is"),
     "HELPS": ("helps", "help"),
     "HELPS-NOT-BECAUSE": (
         "helps, but no more than its controls",
@@ -50,6 +53,7 @@ class Row:
         difference: Mean paired difference from the baseline.
         interval: Its interval, or the range of the differences.
         p: Its p value.
+        adjusted: The p value of what the word claims, adjusted; or a q value.
         n: Number of matched runs.
         word: The verdict.
         sentence: Its reason.
@@ -64,6 +68,7 @@ class Row:
     difference: str
     interval: str
     p: str
+    adjusted: str
     n: str
     word: str
     sentence: str
@@ -82,6 +87,7 @@ class TaskSection:
         has_clean: Whether labels are noisy, so that clean accuracy is worth a column.
         budget: A sentence on steps, batch size, learning rate.
         rows: The verdict table.
+        conditions: What its verdicts hang on.
         curves: Training curves.
         finals: Final values with intervals.
         data: A picture of the data, or None if they could not be loaded.
@@ -94,6 +100,7 @@ class TaskSection:
     has_clean: bool
     budget: str
     rows: list[Row]
+    conditions: str
     curves: Picture
     finals: Picture
     data: Picture | None
@@ -153,6 +160,7 @@ def _section(
         has_clean=has_clean,
         budget=_budget(results, trials),
         rows=_rows(results, lines, verdicts),
+        conditions=conditions(verdicts),
         curves=curves_picture(results, task, f"{anchor}-curves"),
         finals=finals_picture(results, task, f"{anchor}-finals"),
         data=data_picture(trials[0], f"{anchor}-data"),
@@ -202,6 +210,7 @@ def _rows(
                     difference="",
                     interval="",
                     p="",
+                    adjusted="",
                     n=str(line["n"]),
                     word="baseline" if is_baseline else "NO VERDICT",
                     sentence="What the others are compared with."
@@ -223,7 +232,8 @@ def _worded(verdict: Verdict, metric: Metric) -> dict[str, str]:
         if comparison is None
         else show_difference(comparison.mean, metric, n, unit=False),
         "interval": f"{interval} (range)" if comparison is None else interval,
-        "p": "" if comparison is None else f"{comparison.p:.2g}",
+        "p": "" if comparison is None else show_p(comparison.p),
+        "adjusted": "" if comparison is None else show_adjusted(verdict).removeprefix("-"),
         "n": str(n),
         "word": verdict.word,
         "sentence": verdict.sentence,

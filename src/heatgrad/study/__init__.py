@@ -1,9 +1,10 @@
 """Floor 4: matched comparisons of optimizers: spec, run, store, statistics, verdict."""
 
+from heatgrad.study.metric import METRICS, Metric
 from heatgrad.study.presets import PRESETS
 from heatgrad.study.results import Results
 from heatgrad.study.run import load_study, run_study
-from heatgrad.study.spec import METRICS, StudySpec
+from heatgrad.study.spec import StudySpec
 from heatgrad.study.statistics import (
     PairedComparison,
     compare_paired,
@@ -12,21 +13,27 @@ from heatgrad.study.statistics import (
     sign_flip_p,
 )
 from heatgrad.study.store import Record, Store
-from heatgrad.study.verdict import Verdict, judge
+from heatgrad.study.table import compare_table, read_runs
+from heatgrad.study.verdict import Question, Verdict, judge, judge_all
 
 __all__ = [
     "METRICS",
     "PRESETS",
+    "Metric",
     "PairedComparison",
+    "Question",
     "Record",
     "Results",
     "Store",
     "StudySpec",
     "Verdict",
     "compare_paired",
+    "compare_table",
     "equivalence_p",
     "judge",
+    "judge_all",
     "load_study",
+    "read_runs",
     "run_study",
     "sign_flip_interval",
     "sign_flip_p",

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from heatgrad.core.spec import canonical_json
 from heatgrad.study.spec import METRICS, StudySpec
 from heatgrad.study.store import Record, Store
 from heatgrad.study.trial import CURVES
-from heatgrad.study.verdict import Question, Verdict, judge
+from heatgrad.study.verdict import Question, Verdict, judge_all
 
 __all__ = ["Results", "final_value"]
 
@@ -102,13 +103,14 @@ class Results:
 
         Only blocks that the arm, its baseline and its controls have all finished are used.
         """
-        verdicts = []
+        questions = []
         for task in self.study.tasks:
+            aa_failed = not self._repeats(task)
             for arm in self.study.arms:
-                question = self._question(task, arm)
+                question = self._question(task, arm, aa_failed=aa_failed)
                 if question is not None:
-                    verdicts.append(judge(question))
-        return verdicts
+                    questions.append(question)
+        return judge_all(questions)
 
     def export_csv(self, path: str | Path) -> int:
         """Write one line per trial and epoch; return the number of lines.
@@ -132,7 +134,7 @@ class Results:
                     count += 1
         return count
 
-    def _question(self, task: str, arm: str) -> Question | None:
+    def _question(self, task: str, arm: str, *, aa_failed: bool) -> Question | None:
         study = self.study
         if arm == study.baseline:
             return None
@@ -148,15 +150,34 @@ class Results:
             arm=arm,
             baseline=study.baseline,
             role=study.role_of(arm),
-            metric=study.metric,
+            metric=METRICS[study.metric],
             margin=study.margin,
             values=tuple(by_arm[arm][b] for b in blocks),
             baseline_values=tuple(by_arm[study.baseline][b] for b in blocks),
             controls={name: tuple(by_arm[name][b] for b in blocks) for name in controls},
             needs_control="diffusion" in spec.options and spec.control_of is None,
-            ceiling=_ceilings(records, study.metric),
+            ceiling=_of_metric([r.ceiling for r in records], study.metric),
             diverged=sum(r.status == "diverged" for r in records),
+            chance=_of_metric([r.chance for r in records], study.metric),
+            max_diverged=study.max_diverged,
+            aa_failed=aa_failed,
+            fixed=_fixed(records[0]),
+            family_size=max(1, study.family_size),
         )
+
+    def _repeats(self, task: str) -> bool:
+        """Whether arms with the same options, as an A/A control has, gave the same curves."""
+        groups: dict[str, list[str]] = {}
+        for name, spec in self.study.arms.items():
+            groups.setdefault(canonical_json([spec.kind, spec.options]), []).append(name)
+        for names in groups.values():
+            curves: dict[int, dict[str, list[float | None]]] = {}
+            for name in names if len(names) > 1 else ():
+                for record in self.select(task, name):
+                    seen = {k: v for k, v in record.curves.items() if k != "seconds"}
+                    if curves.setdefault(record.block, seen) != seen:
+                        return False
+        return True
 
 
 def final_value(record: Record, metric: str) -> float:
@@ -170,10 +191,23 @@ def final_value(record: Record, metric: str) -> float:
     return scale.sign * max(scale.sign * value, scale.sign * scale.worst)
 
 
-def _ceilings(records: list[Record], metric: str) -> tuple[float, ...] | None:
-    values = [record.ceiling.get(metric) if record.ceiling else None for record in records]
+def _of_metric(levels: list[dict[str, float] | None], metric: str) -> tuple[float, ...] | None:
+    """Return a level of each block, or None if it is not known in all."""
+    values = [level.get(metric) if level else None for level in levels]
     known = tuple(value for value in values if value is not None)
     return known if len(known) == len(values) else None
+
+
+def _fixed(record: Record) -> tuple[str, ...]:
+    """Return the options of a trial that its result may hang on, in words."""
+    spec = record.spec
+    return (
+        f"lr {spec['optimizer']['options']['lr']:g}",
+        f"batch size {spec['batch_size']}",
+        f"{spec['epochs']} epochs",
+        f"{spec['schedule']['kind']} schedule",
+        str(spec["model"]["kind"]),
+    )
 
 
 def _training_seconds(record: Record) -> float:

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from heatgrad.study.components import build, find
 from heatgrad.study.environment import describe_environment
 from heatgrad.study.pool import Progress, run_trials
 from heatgrad.study.presets import PRESETS
+from heatgrad.study.question import ALPHA, MIN_BLOCKS
 from heatgrad.study.results import Results
 from heatgrad.study.spec import StudySpec
+from heatgrad.study.statistics import blocks_for_family, largest_family, smallest_p
 from heatgrad.study.store import Store
 from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, plan
 from heatgrad.training import LOSSES, SCHEDULES, initialised
@@ -43,15 +45,23 @@ class Workload:
     todo: tuple[Trial, ...]
 
 
-def load_study(source: str | Path | Mapping[str, Any]) -> StudySpec:
+def load_study(
+    source: str | Path | Mapping[str, Any],
+    *,
+    tasks: Sequence[str] = (),
+    seeds: int | None = None,
+) -> StudySpec:
     """Return a study, its names and options checked.
 
     Args:
         source: The name of a preset, the path of a TOML file, or the values of one.
+        tasks: Only these of its tasks; all where none is named.
+        seeds: Another number of blocks, for every task.
 
     Raises:
         SpecError: If there is no such preset or file, or something in it cannot be used; the
-            message names the key and the nearest valid name.
+            message names the key and the nearest valid name. Also if the confirmatory family is
+            larger than the number of blocks can decide.
 
     Example:
         >>> load_study("demo").baseline
@@ -70,8 +80,33 @@ def load_study(source: str | Path | Mapping[str, Any]) -> StudySpec:
     else:
         name = shown(Path(source))
         raise SpecError(f"no preset and no spec file '{name}'; {nearest(name, PRESETS)}")
+    if tasks:
+        study = study.with_tasks(list(tasks))
+    if seeds is not None:
+        study = study.with_seeds(seeds)
+    check_family(study)
     _check_names(study)
     return study
+
+
+def check_family(study: StudySpec) -> None:
+    """Refuse a family in which not even the smallest p value could decide.
+
+    Raises:
+        SpecError: If 2 / 2^n, for a task of n >= 8 blocks, is above 0.05 over the family's size.
+    """
+    size, needed = study.family_size, blocks_for_family(max(1, study.family_size), alpha=ALPHA)
+    counts = [study.blocks_of(task) for task in study.tasks]
+    judged = [count for count in counts if count >= MIN_BLOCKS]
+    if size and min(judged) < needed:
+        n = min(judged)
+        raise SpecError(
+            f"the confirmatory family is too large for {n} blocks: {len(study.confirmatory)} "
+            f"arms on {len(judged)} task{'s' if len(judged) > 1 else ''} are {size} comparisons, "
+            f"and the smallest p value, {smallest_p(n):.2g}, is above {ALPHA:g} / {size}; "
+            f"{needed} blocks are needed (seeds = {needed}), or a family of at most "
+            f"{largest_family(n, alpha=ALPHA)}"
+        )
 
 
 def workload(study: StudySpec, stored: set[str]) -> Workload:
@@ -143,6 +178,7 @@ def check_study(study: StudySpec) -> None:
         SpecError: If an option is refused.
         DataError: If data are missing or damaged.
     """
+    check_family(study)
     _check_names(study)
     models: dict[str, torch.nn.Module] = {}
     said: dict[str, None] = {}

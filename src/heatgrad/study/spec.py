@@ -9,6 +9,8 @@ from heatgrad.core.errors import SpecError
 from heatgrad.core.lookup import nearest
 from heatgrad.core.spec import Spec, digest, parse, read_toml
 from heatgrad.study.components import Component
+from heatgrad.study.metric import METRICS, Metric
+from heatgrad.study.question import MIN_BLOCKS
 
 __all__ = ["METRICS", "ArmSpec", "Metric", "ModelSpec", "ScheduleSpec", "StudySpec", "TaskSpec"]
 
@@ -28,41 +30,6 @@ def _is_one_line(name: str) -> str:
 # Names stand in tables and messages.
 Name = Annotated[str, AfterValidator(_is_one_line)]
 Rate = Annotated[float, Field(gt=0)]
-
-
-class Metric(Spec):
-    """What a study compares its arms by.
-
-    Attributes:
-        label: Words for an axis.
-        higher_is_better: The direction of improvement.
-        worst: The value a diverged run is ranked at.
-        percent: Whether it is shown in percent.
-    """
-
-    label: str
-    higher_is_better: bool
-    worst: float
-    percent: bool
-
-    @property
-    def sign(self) -> float:
-        """1 if higher is better, else -1: times it, a positive difference is a gain."""
-        return 1.0 if self.higher_is_better else -1.0
-
-
-# A diverged run's loss is ranked at a number larger than any that is met, so that differences
-# stay finite and can be ordered.
-METRICS: dict[str, Metric] = {
-    "test_accuracy": Metric(
-        label="test accuracy (labels as scored)", higher_is_better=True, worst=0.0, percent=True
-    ),
-    "test_accuracy_clean": Metric(
-        label="test accuracy (clean labels)", higher_is_better=True, worst=0.0, percent=True
-    ),
-    "test_loss": Metric(label="test loss", higher_is_better=False, worst=1e6, percent=False),
-    "train_loss": Metric(label="training loss", higher_is_better=False, worst=1e6, percent=False),
-}
 
 
 class ModelSpec(Component):
@@ -137,6 +104,8 @@ class StudySpec(Spec):
         baseline: The arm the others are compared with.
         confirmatory: The arms of the confirmatory family; arms that are neither in it nor a
             control are exploratory.
+        max_diverged: Largest share of diverged runs, of an arm or its baseline, that leaves a
+            comparison valid.
         schedule: Learning-rate schedule.
         model: Network.
         tasks: Data sets by name.
@@ -158,6 +127,7 @@ class StudySpec(Spec):
     backend: Literal["auto", "loop", "replicas"] = "auto"
     baseline: str
     confirmatory: tuple[str, ...] = Field(default=(), strict=False)
+    max_diverged: Annotated[float, Field(ge=0, le=1)] = 0.5
     schedule: ScheduleSpec = ScheduleSpec()
     model: ModelSpec
     tasks: Annotated[dict[Name, TaskSpec], Field(min_length=1)]
@@ -239,6 +209,15 @@ class StudySpec(Spec):
     def num_trials(self) -> int:
         """Number of trials of the whole study."""
         return len(self.arms) * sum(self.blocks_of(task) for task in self.tasks)
+
+    @property
+    def family_size(self) -> int:
+        """Number of comparisons in the confirmatory family: its arms on all tasks with a verdict.
+
+        A task with fewer than 8 blocks gets none, so that nothing is claimed there.
+        """
+        tasks = sum(self.blocks_of(task) >= MIN_BLOCKS for task in self.tasks)
+        return len(self.confirmatory) * tasks
 
     def role_of(self, arm: str) -> str:
         """Return `"baseline"`, `"control"`, `"confirmatory"` or `"exploratory"`."""

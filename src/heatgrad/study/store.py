@@ -48,6 +48,8 @@ _trials = sa.Table(
     sa.Column("environment", sa.JSON, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
     sa.Column("stored_at", sa.String, nullable=False),
+    # Added later: a store without it is read as one in which it is not known.
+    sa.Column("chance", sa.JSON),
 )
 
 
@@ -70,6 +72,7 @@ class Record:
         environment: Versions, hardware and commit of the run.
         seconds: Wall time of the whole trial, evaluation included [s].
         stored_at: Time of storing, UTC, ISO 8601.
+        chance: Accuracies of the best constant answer by metric name, or None if not recorded.
     """
 
     key: str
@@ -86,6 +89,7 @@ class Record:
     environment: dict[str, Any]
     seconds: float
     stored_at: str
+    chance: dict[str, float] | None = None
 
 
 class Store:
@@ -181,7 +185,7 @@ class Store:
         """Return all stored trials, by task, arm and block."""
         order = (_trials.c.task, _trials.c.arm, _trials.c.block)
         with _explained(self.folder), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_trials).order_by(*order))
+            rows = connection.execute(sa.select(*_stored_columns(connection)).order_by(*order))
             return [Record(**row) for row in rows.mappings()]
 
     def add(
@@ -208,6 +212,7 @@ class Store:
                 "environment": environment,
                 "seconds": seconds,
                 "stored_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "chance": result.chance,
             }
             with self._engine.begin() as connection:
                 connection.execute(sa.insert(_trials).prefix_with("OR IGNORE"), row)
@@ -227,6 +232,9 @@ class Store:
             # One transaction from here on: a killed run leaves all of it or nothing.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             _metadata.create_all(connection)
+            for column in set(_trials.c) - set(_stored_columns(connection)):
+                kind = column.type.compile(connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE trials ADD COLUMN {column.name} {kind}")
             rows = {
                 "schema_version": str(SCHEMA_VERSION),
                 "study": _written(study),
@@ -302,6 +310,12 @@ def _engine(path: Path, *, read_only: bool) -> sa.Engine:
         return sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False)
 
     return sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
+
+
+def _stored_columns(connection: sa.Connection) -> list[sa.Column[Any]]:
+    """Return the columns that the table of a store has, which may be older than this code."""
+    names = {column["name"] for column in sa.inspect(connection).get_columns("trials")}
+    return [column for column in _trials.c if column.name in names]
 
 
 def _is_running(pid: str) -> bool:

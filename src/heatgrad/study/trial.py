@@ -97,6 +97,8 @@ class TrialResult:
         num_parameters: Size of the network.
         num_train: Size of the training part.
         weights: Final parameters and buffers.
+        chance: Accuracy of the best constant answer on the test labels, by metric, or None where
+            it is not known.
     """
 
     status: str
@@ -105,6 +107,7 @@ class TrialResult:
     num_parameters: int
     num_train: int
     weights: dict[str, torch.Tensor]
+    chance: dict[str, float] | None = None
 
 
 def plan(study: StudySpec) -> list[Trial]:
@@ -238,6 +241,7 @@ def result_of(records: Sequence[EpochRecord], model: nn.Module, dataset: Dataset
         num_parameters=sum(p.numel() for p in model.parameters()),
         num_train=len(dataset.y_train),
         weights=_weights(model),
+        chance=_chance(dataset),
     )
 
 
@@ -307,6 +311,16 @@ def _ceiling(dataset: Dataset) -> dict[str, float] | None:
     }
 
 
+def _chance(dataset: Dataset) -> dict[str, float]:
+    """Return the share of the most frequent class, at least 1 / num_classes."""
+    labels = {"test_accuracy": dataset.y_test, "test_accuracy_clean": dataset.y_test_clean}
+    return {name: _rounded(y.bincount().max().item() / len(y)) for name, y in labels.items()}
+
+
 def _recorded(value: float) -> float | None:
     """Return nine significant digits, all that float32 training has; None if not finite."""
-    return float(f"{value:.9g}") if math.isfinite(value) else None
+    return _rounded(value) if math.isfinite(value) else None
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.9g}")

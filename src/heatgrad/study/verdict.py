@@ -2,52 +2,36 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from heatgrad.study.spec import METRICS, Metric
-from heatgrad.study.statistics import PairedComparison, compare_paired
+from heatgrad.study.question import ALPHA, MIN_BLOCKS, Question
+from heatgrad.study.rules import Adjusted, Ruling, decide, no_comparison
+from heatgrad.study.statistics import (
+    EffectSizes,
+    PairedComparison,
+    bca_interval,
+    benjamini_hochberg,
+    compare_paired,
+    detectable_difference,
+    effect_sizes,
+    holm,
+    t_interval,
+)
+from heatgrad.study.wording import listed, show_difference, show_value
 
-__all__ = ["MIN_BLOCKS", "Question", "Verdict", "judge", "listed", "show_difference", "show_value"]
-
-MIN_BLOCKS = 8
-ALPHA = 0.05
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a verdict is asked about: one arm against its baseline on one task.
-
-    All values are those of the primary metric, one per block, the blocks in the same order;
-    a diverged run stands at the metric's worst value.
-
-    Attributes:
-        task: Name of the task.
-        arm: Name of the arm.
-        baseline: Name of the baseline.
-        role: `"confirmatory"`, `"control"` or `"exploratory"`.
-        metric: Key of `METRICS`.
-        margin: Smallest difference that matters [metric].
-        values: The arm's.
-        baseline_values: The baseline's.
-        controls: The values of each of the arm's controls, by name.
-        needs_control: Whether the arm claims a mechanism that only a control can show.
-        ceiling: Best possible value in each block, or None.
-        diverged: Number of the arm's runs that diverged.
-    """
-
-    task: str
-    arm: str
-    baseline: str
-    role: str
-    metric: str
-    margin: float
-    values: tuple[float, ...]
-    baseline_values: tuple[float, ...]
-    controls: dict[str, tuple[float, ...]]
-    needs_control: bool
-    ceiling: tuple[float, ...] | None
-    diverged: int
+__all__ = [
+    "ALPHA",
+    "MIN_BLOCKS",
+    "Question",
+    "Verdict",
+    "judge",
+    "judge_all",
+    "listed",
+    "show_difference",
+    "show_value",
+]
 
 
 @dataclass(frozen=True)
@@ -55,13 +39,20 @@ class Verdict:
     """The answer to one question.
 
     Attributes:
-        question: What was asked.
-        word: `HELPS`, `HELPS-NOT-BECAUSE`, `HURTS`, `CEILING`, `TRIVIAL`, `EQUIVALENT`,
-            `INCONCLUSIVE`, or `NO VERDICT` for fewer than 8 blocks.
-        sentence: The reason, in one plain sentence.
+        question: What was asked; regime, budget and margin stand there.
+        word: `INVALID`, `FLOOR`, `HELPS`, `HELPS-NOT-BECAUSE`, `HURTS`, `CEILING`, `TRIVIAL`,
+            `EQUIVALENT`, `INCONCLUSIVE`, or `NO VERDICT` for fewer than 8 blocks.
+        sentence: The reason, in plain words.
         comparison: Paired comparison with the baseline, signed so that a gain is positive;
             None for `NO VERDICT`.
         spread: Smallest and largest paired difference, signed so that a gain is positive.
+        adjusted: The p values adjusted for the family; None where nothing was tested.
+        p: The adjusted p value of the claim that the word makes; None where it makes none.
+        q: q value of no difference among the exploratory arms; None for others.
+        detectable: Smallest true difference that so many blocks of this spread find with
+            probability 0.8, at Holm's first step; None where a run diverged [metric].
+        needed: Number of blocks that would settle an `INCONCLUSIVE` question, or None.
+        caveats: What the reader has to know beside the sentence.
     """
 
     question: Question
@@ -69,175 +60,188 @@ class Verdict:
     sentence: str
     comparison: PairedComparison | None
     spread: tuple[float, float]
+    adjusted: Adjusted | None = None
+    p: float | None = None
+    q: float | None = None
+    detectable: float | None = None
+    needed: int | None = None
+    caveats: tuple[str, ...] = ()
+
+    @cached_property
+    def effects(self) -> EffectSizes:
+        """Effect sizes, signed so that a gain is positive; made when they are asked for."""
+        return effect_sizes(*_signed(self.question), resolution=self.question.metric.resolution)
+
+    @cached_property
+    def t_interval(self) -> tuple[float, float]:
+        """Student's interval of the mean difference; secondary."""
+        values, baseline = _signed(self.question)
+        return t_interval(values - baseline)
+
+    @cached_property
+    def bca_interval(self) -> tuple[float, float]:
+        """BCa bootstrap interval of the mean difference; secondary."""
+        values, baseline = _signed(self.question)
+        return bca_interval(values - baseline)
 
 
 def judge(question: Question) -> Verdict:
     """Return the verdict on one question: a pure function of its values.
 
-    The rules, the first that applies:
+    Of a confirmatory family larger than 1 the others are taken to show nothing; `judge_all`
+    knows them.
+
+    The rules, the first that applies (for a confirmatory arm each p value is adjusted by Holm's
+    method within the family):
 
     1. fewer than 8 blocks: `NO VERDICT`, only the range is given;
-    2. the interval lies above the margin: `HELPS`, if that against every control does too;
+    2. two equal arms differ, too many runs of the arm or its baseline diverged, or a tuned option
+       lies at the end of its range: `INVALID`;
+    3. the arm and its baseline are both within the margin of chance, or below: `FLOOR`;
+    4. the interval lies above the margin: `HELPS`, if that against every control does too;
        `HELPS-NOT-BECAUSE`, if that against a control lies below the margin; `INCONCLUSIVE`, if
        neither is so, if a control is needed and there is none, or if a control diverged;
-    3. the interval lies below minus the margin: `HURTS`;
-    4. the baseline is, on average, within the margin of the ceiling: `CEILING`;
-    5. the interval lies inside the margin and excludes 0: `TRIVIAL`;
-    6. both one-sided tests reject a difference beyond the margin: `EQUIVALENT`;
-    7. otherwise `INCONCLUSIVE`.
+    5. the interval lies below minus the margin: `HURTS`;
+    6. the baseline is, on average, within the margin of the ceiling: `CEILING`;
+    7. the interval lies inside the margin and excludes 0: `TRIVIAL`;
+    8. both one-sided tests reject a difference beyond the margin: `EQUIVALENT`;
+    9. otherwise `INCONCLUSIVE`.
     """
-    metric = METRICS[question.metric]
-    values = metric.sign * np.array(question.values)
-    baseline = metric.sign * np.array(question.baseline_values)
-    differences = values - baseline
-    spread = (float(differences.min()), float(differences.max()))
-    if len(differences) < MIN_BLOCKS:
-        sentence = (
-            f"{len(differences)} matched run{'s' if len(differences) != 1 else ''}; a verdict "
-            f"needs at least {MIN_BLOCKS}, so only the range of the differences is given."
-        )
-        return Verdict(question, "NO VERDICT", sentence, None, spread)
-    comparison = compare_paired(values, baseline, margin=question.margin)
-    word, sentence = _decide(question, comparison, metric, values, baseline)
-    if question.diverged:
-        sentence += f" {question.diverged} of its runs diverged and rank worst."
-    fallen = question.baseline_values.count(metric.worst)
-    if fallen:
-        sentence += f" {fallen} of the runs of {question.baseline} diverged and rank worst."
-    return Verdict(question, word, sentence, comparison, spread)
+    return judge_all([question])[0]
 
 
-def show_value(value: float, metric: Metric, *, signed: bool = False, unit: bool = True) -> str:
-    """Return a value or difference of a metric in the digits and unit people read it in.
+def judge_all(questions: Sequence[Question]) -> list[Verdict]:
+    """Return the verdicts on the questions of one study, in their order.
 
-    Example:
-        >>> show_value(0.0042, METRICS["test_accuracy"], signed=True)
-        '+0.42 points'
+    Confirmatory arms of one regime are one family: their p values are adjusted together, those of
+    equivalence in a family of their own. Exploratory arms get q values, from which no word
+    follows. So neither the order, nor an arm outside the family, changes the word of another.
+
+    References:
+        Theory page: Eqs. (S.10) and (S.11).
     """
-    if abs(value) >= 1e5:
-        return "∞" if value > 0 else "−∞"
-    shown, digits = (100 * value, 2) if metric.percent else (value, 4)
-    shown = round(shown, digits) + 0.0  # no negative zero
-    text = f"{shown:+.{digits}f}" if signed else f"{shown:.{digits}f}"
-    suffix = (" points" if signed else " %") if metric.percent and unit else ""
-    return text.replace("-", "−") + suffix
+    rulings = [_without_a_test(question) for question in questions]
+    comparisons = [
+        _compare(question) if question.num_blocks >= MIN_BLOCKS else None for question in questions
+    ]
+    tested = [
+        number
+        for number, comparison in enumerate(comparisons)
+        if comparison is not None and not questions[number].aa_failed
+    ]
+    adjusted = {number: _alone(comparisons[number]) for number in tested}
+    q_values: dict[int, float] = {}
+    for regime in {question.regime for question in questions}:
+        members = [n for n in tested if questions[n].regime == regime]
+        family = [n for n in members if questions[n].role == "confirmatory"]
+        size = max([len(family), *(questions[n].family_size for n in family)])
+        adjusted |= _in_family({n: comparisons[n] for n in family}, size)
+        rest = [n for n in members if questions[n].role == "exploratory"]
+        found = benjamini_hochberg(np.array([adjusted[n].difference for n in rest]))
+        q_values |= dict(zip(rest, map(float, found), strict=True))
+    return [
+        _verdict(question, rulings[n], comparisons[n], adjusted.get(n), q_values.get(n))
+        for n, question in enumerate(questions)
+    ]
 
 
-def show_difference(value: float, metric: Metric, num_blocks: int, *, unit: bool = True) -> str:
-    """Return a difference over blocks; in words if a diverged run's rank, no measurement, is in it.
-
-    Example:
-        >>> show_difference(-83333.1, METRICS["test_loss"], num_blocks=12)
-        'a diverged run (worse)'
-    """
-    if not metric.percent and abs(value) >= metric.worst / (2 * num_blocks):
-        return f"a diverged run ({'better' if value > 0 else 'worse'})"
-    return show_value(value, metric, signed=True, unit=unit)
-
-
-def _decide(
+def _verdict(
     question: Question,
-    comparison: PairedComparison,
-    metric: Metric,
-    values: np.ndarray,
-    baseline: np.ndarray,
-) -> tuple[str, str]:
-    margin, base = question.margin, question.baseline
-    width = show_value(margin, metric, signed=True).lstrip("+")
-    mean = show_difference(abs(comparison.mean), metric, comparison.num_blocks).lstrip("+")
-    if comparison.low > margin:
-        return _why_better(
-            question,
-            metric,
-            values,
-            f"beats {base} by {mean}, and by more than {width} in the whole interval",
-        )
-    if comparison.high < -margin:
-        return "HURTS", f"It falls behind {base} by {mean}, more than the margin of {width}."
-    gap = _gap_to_ceiling(question, metric, baseline)
-    if gap is not None and gap <= margin:
-        return (
-            "CEILING",
-            f"{base} is already within {width} of the best that any classifier could do here: "
-            f"there is nothing to win.",
-        )
-    is_inside = -margin < comparison.low and comparison.high < margin
-    if is_inside and not comparison.low <= 0 <= comparison.high:
-        side = "better" if comparison.mean > 0 else "worse"
-        return (
-            "TRIVIAL",
-            f"It is {side} than {base} by {mean}: a real difference, but smaller than the margin "
-            f"of {width}.",
-        )
-    if comparison.equivalence_p <= ALPHA:
-        return "EQUIVALENT", f"Any difference from {base} is smaller than the margin of {width}."
-    if comparison.p <= ALPHA:
-        side = "better" if comparison.mean > 0 else "worse"
-        return (
-            "INCONCLUSIVE",
-            f"It is {side} than {base}, but whether by more than the margin of {width} is not "
-            f"settled by {comparison.num_blocks} blocks.",
-        )
-    return (
-        "INCONCLUSIVE",
-        f"{comparison.num_blocks} blocks neither show a difference from {base} nor rule out one "
-        f"beyond the margin of {width}.",
+    ruling: Ruling | None,
+    comparison: PairedComparison | None,
+    adjusted: Adjusted | None,
+    q: float | None,
+) -> Verdict:
+    if ruling is None:
+        assert comparison is not None
+        assert adjusted is not None
+        ruling = decide(question, comparison, adjusted)
+    sentence, has_diverged = ruling.sentence, question.diverged or question.baseline_diverged
+    if ruling.word not in ("NO VERDICT", "INVALID"):
+        sentence += _divergence(question)
+    values, baseline = _signed(question)
+    differences = values - baseline
+    return Verdict(
+        question=question,
+        word=ruling.word,
+        sentence=sentence,
+        comparison=comparison,
+        spread=(float(differences.min()), float(differences.max())),
+        adjusted=adjusted,
+        p=ruling.p,
+        q=q,
+        detectable=None
+        if comparison is None or has_diverged
+        else detectable_difference(comparison.sd, comparison.num_blocks, alpha=question.alpha),
+        needed=ruling.needed,
+        caveats=_caveats(question),
     )
 
 
-def _why_better(
-    question: Question, metric: Metric, values: np.ndarray, gain: str
-) -> tuple[str, str]:
-    """Tell a gain that every control shares from one that none does."""
-    if question.needs_control and not question.controls:
-        return (
-            "INCONCLUSIVE",
-            f"It {gain}, but the study has no control to show that diffusion is the reason.",
+def _without_a_test(question: Question) -> Ruling | None:
+    n = question.num_blocks
+    if n >= MIN_BLOCKS:
+        return no_comparison(question)
+    return Ruling(
+        "NO VERDICT",
+        f"{n} matched run{'s' if n != 1 else ''}; a verdict needs at least {MIN_BLOCKS}, so only "
+        f"the range of the differences is given.",
+    )
+
+
+def _signed(question: Question) -> tuple[np.ndarray, np.ndarray]:
+    sign = question.metric.sign
+    return sign * np.array(question.values), sign * np.array(question.baseline_values)
+
+
+def _compare(question: Question) -> PairedComparison:
+    values, baseline = _signed(question)
+    return compare_paired(
+        values, baseline, margin=question.margin, resolution=question.metric.resolution
+    )
+
+
+def _alone(comparison: PairedComparison | None) -> Adjusted:
+    assert comparison is not None
+    return Adjusted(comparison.beyond_p, comparison.p, comparison.equivalence_p)
+
+
+def _in_family(family: dict[int, PairedComparison | None], size: int) -> dict[int, Adjusted]:
+    """Adjust the p values of a family; members that are not there yet count with p = 1."""
+    alone = {n: _alone(comparison) for n, comparison in family.items()}
+    missing = [1.0] * (size - len(alone))
+    beyond = [p.beyond for p in alone.values()]
+    beyond_adjusted = holm(np.array(beyond + missing))
+    equivalence = holm(np.array([p.equivalence for p in alone.values()] + missing))
+    found = {}
+    for place, (number, p) in enumerate(alone.items()):
+        # No difference is a part of "within the margin": a member leaves the family only when
+        # that is rejected as a whole. So the others stand there with that p value.
+        claims = [*beyond[:place], p.difference, *beyond[place + 1 :], *missing]
+        found[number] = Adjusted(
+            beyond=float(beyond_adjusted[place]),
+            difference=float(holm(np.array(claims))[place]),
+            equivalence=float(equivalence[place]),
         )
-    broken = [name for name, control in question.controls.items() if metric.worst in control]
-    if broken:
-        return (
-            "INCONCLUSIVE",
-            f"It {gain}, but runs of its control{_s(broken)} {listed(broken)} diverged, so that "
-            f"they cannot show the reason.",
-        )
-    against = {
-        name: compare_paired(values, metric.sign * np.array(control), margin=question.margin)
-        for name, control in question.controls.items()
-    }
-    ties = [name for name, found in against.items() if found.high <= question.margin]
-    if ties:
-        return (
-            "HELPS-NOT-BECAUSE",
-            f"It {gain}, but leads its control{_s(ties)} {listed(ties)} by no more than the "
-            f"margin: the gain does not come from the smoothing.",
-        )
-    open_ones = [name for name, found in against.items() if found.low <= question.margin]
-    if open_ones:
-        return (
-            "INCONCLUSIVE",
-            f"It {gain}, but whether it beats its control{_s(open_ones)} {listed(open_ones)} by "
-            f"more than the margin is not settled.",
-        )
-    beaten = f", and its controls {listed(list(question.controls))}" if question.controls else ""
-    return "HELPS", f"It {gain}{beaten}."
+    return found
 
 
-def _gap_to_ceiling(question: Question, metric: Metric, baseline: np.ndarray) -> float | None:
-    if question.ceiling is None:
-        return None
-    return round(float(np.mean(metric.sign * np.array(question.ceiling) - baseline)), 8)
+def _divergence(question: Question) -> str:
+    text = ""
+    if question.diverged:
+        text += f" {question.diverged} of its runs diverged and rank worst."
+    fallen = question.baseline_diverged
+    if fallen:
+        text += f" {fallen} of the runs of {question.baseline} diverged and rank worst."
+    return text
 
 
-def _s(names: Sequence[str]) -> str:
-    return "s" if len(names) > 1 else ""
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names as a phrase.
-
-    Example:
-        >>> listed(["a", "b", "c"])
-        'a, b and c'
-    """
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+def _caveats(question: Question) -> tuple[str, ...]:
+    caveats = []
+    if question.fixed and question.budget == 1:
+        caveats.append(f"not tuned: {', '.join(question.fixed)}")
+    if question.role == "exploratory":
+        caveats.append("exploratory: not in the declared family, a lead and no proof")
+    if question.role == "control":
+        caveats.append("a control: its word describes it, and is not adjusted")
+    return tuple(caveats)

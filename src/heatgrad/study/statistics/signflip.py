@@ -1,11 +1,7 @@
-"""Paired statistics: the exact sign-flip test, the interval that inverts it, equivalence.
-
-Differences are paired by block. Under the null hypothesis that their distribution is symmetric
-about theta, every sign pattern of `d - theta` is equally likely; nothing else is assumed.
-"""
+"""The exact sign-flip test: of no difference, at a margin, and the interval that inverts it."""
 
 import math
-from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -13,8 +9,9 @@ from numpy.typing import NDArray
 
 __all__ = [
     "EXACT_UP_TO",
-    "PairedComparison",
-    "compare_paired",
+    "RESOLUTION",
+    "Differences",
+    "beyond_p",
     "equivalence_p",
     "sign_flip_interval",
     "sign_flip_p",
@@ -22,38 +19,15 @@ __all__ = [
 ]
 
 EXACT_UP_TO = 20
+# Fractions are recorded to nine digits.
+RESOLUTION = 1e-9
 _RANDOM_PAIRS = 2**17 - 1
-# Accuracies are fractions of a few thousand, so ties are common, and rounding must not break
-# them: that of sums, relative to their terms, and that of the nine digits of a record.
+_CHUNK = 2**14
+# Accuracies are fractions of a few thousand, so ties are common, and rounding of sums, relative
+# to their terms, must not break them.
 _ROUNDING = 1e-12
-_RESOLUTION = 1e-9
 
 Differences = Float[np.ndarray, " blocks"]
-
-
-@dataclass(frozen=True)
-class PairedComparison:
-    """Two arms compared over matched blocks.
-
-    Attributes:
-        num_blocks: n, the number of pairs.
-        mean: Mean difference [metric].
-        low: Lower end of the interval [metric].
-        high: Upper end of the interval [metric].
-        p: Two-sided exact sign-flip p value of no difference.
-        equivalence_p: p value of the two one-sided tests against the margin.
-        sd: Standard deviation of the differences [metric].
-        confidence: Confidence level of the interval.
-    """
-
-    num_blocks: int
-    mean: float
-    low: float
-    high: float
-    p: float
-    equivalence_p: float
-    sd: float
-    confidence: float
 
 
 def smallest_p(num_blocks: int) -> float:
@@ -138,56 +112,51 @@ def equivalence_p(differences: Differences, margin: float, *, resolution: float 
         resolution: Error of each difference; means this close to the margin are ties [metric].
 
     References:
-        Theory page: Eq. (S.3).
+        Schuirmann (1987). Theory page: Eq. (S.3).
 
     Example:
         >>> equivalence_p(np.zeros(8), 0.1)
         0.00390625
     """
-    d = np.asarray(differences, dtype=np.float64)
-    means = _subset_means(d, resolution)
-    # The empty subset, which flips nothing, is the data itself and always counts.
-    tolerance = resolution + _ROUNDING * (np.abs(d).max() + margin)
-    below = 1 + np.count_nonzero(means <= -margin + tolerance)
-    above = 1 + np.count_nonzero(means >= margin - tolerance)
-    return float(max(below, above) / (len(means) + 1))
+    at_most, at_least = _shares(differences, -margin, margin, resolution)
+    return max(at_most, at_least)
 
 
-def compare_paired(
-    a: Differences, b: Differences, *, margin: float, confidence: float = 0.95
-) -> PairedComparison:
-    """Compare two arms over the same blocks, in the order of the blocks.
+def beyond_p(differences: Differences, margin: float, *, resolution: float = 0.0) -> float:
+    r"""Return the p value of the sign-flip tests that $|\theta| \le$ `margin`.
 
-    Values are taken to be known to nine decimals (fractions are recorded to nine digits); the
-    ends of the interval are rounded to eight. Otherwise rounding would decide ties with 0 or the
-    margin.
+    Twice the smaller of the two one-sided p values, of $\theta \le \delta$ and of
+    $\theta \ge -\delta$: small values say that the centre lies beyond the margin, on the side of
+    the mean. It is at most $\alpha$ if and only if the interval at $1 - \alpha$ lies beyond the
+    margin, and never smaller than the p value of no difference.
 
     Args:
-        a: Values of the arm, larger is better [metric].
-        b: Values of its baseline [metric].
-        margin: Largest difference that does not matter, positive [metric].
-        confidence: Confidence level of the interval.
+        differences: Paired differences, at least one, finite [metric].
+        margin: Largest difference that does not matter, at least 0 [metric].
+        resolution: Error of each difference; means this close to the margin are ties [metric].
 
-    Raises:
-        ValueError: If the two are not of one length, or empty.
+    References:
+        Theory page: Eq. (S.4).
+
+    Example:
+        >>> beyond_p(np.arange(1.0, 9.0), 0.5)
+        0.0078125
     """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.shape != b.shape or a.size == 0:
-        raise ValueError(
-            f"a and b must hold the same blocks, at least one, got shapes {a.shape} and {b.shape}"
-        )
-    d = a - b
-    low, high = sign_flip_interval(d, confidence=confidence, resolution=_RESOLUTION)
-    return PairedComparison(
-        num_blocks=len(d),
-        mean=float(d.mean()),
-        low=round(low, 8),
-        high=round(high, 8),
-        p=sign_flip_p(d, resolution=_RESOLUTION),
-        equivalence_p=equivalence_p(d, margin, resolution=_RESOLUTION),
-        sd=float(d.std(ddof=1)) if len(d) > 1 else math.nan,
-        confidence=confidence,
-    )
+    at_most, at_least = _shares(differences, margin, -margin, resolution)
+    return min(1.0, 2 * min(at_most, at_least))
+
+
+def _shares(
+    differences: Differences, low: float, high: float, resolution: float
+) -> tuple[float, float]:
+    """Return the shares of subset means that are at most `low`, and at least `high`."""
+    d = np.asarray(differences, dtype=np.float64)
+    means = _subset_means(d, resolution)
+    tolerance = resolution + _ROUNDING * (np.abs(d).max() + abs(low))
+    # The empty subset, which flips nothing, is the data itself and always counts.
+    at_most = 1 + np.count_nonzero(means <= low + tolerance)
+    at_least = 1 + np.count_nonzero(means >= high - tolerance)
+    return float(at_most / (len(means) + 1)), float(at_least / (len(means) + 1))
 
 
 def _tie(d: NDArray[np.float64], resolution: float) -> float:
@@ -195,31 +164,49 @@ def _tie(d: NDArray[np.float64], resolution: float) -> float:
     return float(len(d) * resolution + _ROUNDING * np.abs(d).sum())
 
 
+def _subset_means(values: NDArray[np.float64], resolution: float) -> NDArray[np.float64]:
+    """Return the means over all non-empty subsets, or over random ones."""
+    return _cached_means(np.ascontiguousarray(values).tobytes(), resolution)
+
+
+@lru_cache(maxsize=4)
+def _cached_means(data: bytes, resolution: float) -> NDArray[np.float64]:
+    # One comparison asks for the same means three times.
+    values = np.frombuffer(data)
+    sums = _subset_sums(values)[1:]
+    # The same sums are zero here as in the test of no difference.
+    is_zero = np.abs(sums) <= _tie(values, resolution)
+    means: NDArray[np.float64] = np.where(is_zero, 0.0, sums / _subset_sizes(len(values))[1:])
+    means.flags.writeable = False
+    return means
+
+
 def _subset_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sums over all subsets (the empty one first), or over random ones."""
     if len(values) > EXACT_UP_TO:
-        patterns = _random_patterns(len(values))
-        return np.concatenate([[0.0], patterns @ values, [values.sum()]])
+        return _random_sums(values)
     sums = np.zeros(1)
     for value in values:
         sums = np.concatenate([sums, sums + value])
     return sums
 
 
-def _subset_means(values: NDArray[np.float64], resolution: float) -> NDArray[np.float64]:
-    """Return the means over all non-empty subsets, or over random ones."""
-    sums, sizes = _subset_sums(values)[1:], _subset_sums(np.ones(len(values)))[1:]
-    # The same sums are zero here as in the test of no difference.
-    is_zero = np.abs(sums) <= _tie(values, resolution)
-    means: NDArray[np.float64] = np.where(is_zero, 0.0, sums / sizes)
-    return means
+@lru_cache(maxsize=4)
+def _subset_sizes(length: int) -> NDArray[np.float64]:
+    return _subset_sums(np.ones(length))
 
 
-def _random_patterns(length: int) -> NDArray[np.float64]:
+def _random_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    length = len(values)
     generator = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(length,)))
+    drawn, opposite = [], []
     # Each with its complement, as in the full list: so test and interval agree here too. None is
-    # empty or full; those two stand beside them.
-    drawn = generator.integers(0, 2, size=(_RANDOM_PAIRS, length)).astype(np.float64)
-    is_trivial = drawn.sum(axis=1) % length == 0
-    drawn[is_trivial, 0] = 1 - drawn[is_trivial, 0]
-    return np.concatenate([drawn, 1 - drawn])
+    # empty or full; those two stand beside them. In pieces: thousands of blocks must fit.
+    for start in range(0, _RANDOM_PAIRS, _CHUNK):
+        rows = min(_CHUNK, _RANDOM_PAIRS - start)
+        patterns = generator.integers(0, 2, size=(rows, length)).astype(np.float64)
+        is_trivial = patterns.sum(axis=1) % length == 0
+        patterns[is_trivial, 0] = 1 - patterns[is_trivial, 0]
+        drawn.append(patterns @ values)
+        opposite.append((1 - patterns) @ values)
+    return np.concatenate([[0.0], *drawn, *opposite, [values.sum()]])
