@@ -18,6 +18,7 @@ __all__ = [
     "Neighbours",
     "Run",
     "averaged_dims",
+    "chain_neighbours",
     "chain_runs",
     "diffuse_chain",
     "diffuse_chain_foreach",
@@ -188,7 +189,7 @@ def chain_runs(grads: Sequence[Tensor], boundary: str, neighbours: Neighbours | 
     work = [grads[k].float() if _is_half(grads[k]) else grads[k] for k in kept]
     if neighbours is None:
         flats = [grad.reshape(1, -1) for grad in work]
-        ends = _neighbours(flats, boundary)
+        ends = chain_neighbours(flats, boundary)
     else:
         ends = [neighbours[k] for k in kept]
         flats = [grad.reshape(len(end[0]), -1) for grad, end in zip(work, ends, strict=True)]
@@ -198,8 +199,13 @@ def chain_runs(grads: Sequence[Tensor], boundary: str, neighbours: Neighbours | 
     ]
 
 
-def _neighbours(flats: Sequence[Tensor], boundary: str) -> list[tuple[Tensor, Tensor]]:
-    """Return what lies left and right of each tensor in the chain, as one-element tensors."""
+def chain_neighbours(flats: Sequence[Tensor], boundary: str) -> list[tuple[Tensor, Tensor]]:
+    """Return what lies left and right of each tensor in the chain.
+
+    Args:
+        flats: Tensors of shape (runs, length); runs of several chains stand side by side.
+        boundary: Ends of the chain.
+    """
     firsts, lasts = [flat[:, :1] for flat in flats], [flat[:, -1:] for flat in flats]
     if boundary == "neumann":
         before, after = firsts[:1], lasts[-1:]

@@ -59,7 +59,7 @@ def jobs_of(trials: Sequence[Trial], workers: int) -> list[Job]:
 def run_job(
     job: Job, *, on_epoch: Callable[[int], None] = lambda place: None
 ) -> Iterator[tuple[Trial, TrialResult]]:
-    """Train the trials of a job and yield each with its result.
+    """Train the trials of a job and yield each, in order, with its result.
 
     Args:
         job: Of `jobs_of`.
@@ -86,9 +86,8 @@ def run_short(job: Sequence[Trial], num_steps: int) -> float:
         job: Trials of one block that are trained at once.
         num_steps: Steps, at least 1.
     """
-    part = [(trial, _cut(load_data(trial), num_steps * trial.batch_size)) for trial in job]
-    part = [(trial, part[0][1]) for trial, _ in part]
-    short = [(trial.model_copy(update={"epochs": 1}), dataset) for trial, dataset in part]
+    dataset = _cut(load_data(job[0]), num_steps * job[0].batch_size)
+    short = [(trial.model_copy(update={"epochs": 1}), dataset) for trial in job]
     started = time.perf_counter()
     for _ in _run_together(short, 0, lambda place: None):
         pass

@@ -166,15 +166,14 @@ def _stored(start: int, job: Job) -> Iterator[Trial]:
         _epochs_done[start + place] += 1
 
     began = time.perf_counter()
-    places = {trial.key: place for place, trial in enumerate(job)}
     trial = job[0]
     try:
-        for trial, result in run_job(job, on_epoch=count):
+        for place, (trial, result) in enumerate(run_job(job, on_epoch=count), start):
             # What is trained at once shares the time.
             seconds = (time.perf_counter() - began) / len(job)
             _store.add(trial, result, environment=_environment, seconds=seconds)
             # A diverged trial stops early; its place in the progress bar is filled all the same.
-            _epochs_done[start + places[trial.key]] = trial.epochs
+            _epochs_done[place] = trial.epochs
             yield trial
     except HeatgradError:
         raise

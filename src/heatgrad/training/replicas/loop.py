@@ -85,6 +85,9 @@ class _Run:
         self.replicas = [replicas[i] for i in self.order]
         self.stack = Stack([replica.model for replica in self.replicas])
         self.blocks = blocks_of(self.replicas[0].model)
+        count = len(self.stack)
+        self.parts = [slice(i, min(i + _ROWS, count)) for i in range(0, count, _ROWS)]
+        self.units = [self.stack.params[f"{b.linear}.weight"].shape[1] for b in self.blocks]
         self.rules = self._rules([keys[i] for i in self.order])
         sources: dict[tuple[int, int], int] = {}
         self.source = torch.tensor(
@@ -106,20 +109,19 @@ class _Run:
 
     def _tapes(self, batch: int) -> list[tuple[slice, Tape]]:
         if batch not in self.tapes:
-            rows = [
-                slice(i, min(i + _ROWS, len(self.stack))) for i in range(0, len(self.stack), _ROWS)
+            self.tapes[batch] = [
+                (rows, Tape(self.stack, rows, self.blocks, batch)) for rows in self.parts
             ]
-            self.tapes[batch] = [(r, Tape(self.stack, r, self.blocks, batch)) for r in rows]
         return self.tapes[batch]
 
     @torch.no_grad()
     def epoch(self, epoch: int) -> list[EpochRecord | None]:
-        count, size = len(self.stack), self.batch_size
+        count = len(self.stack)
         lrs = [float(r.optimizer.param_groups[0]["lr"]) for r in self.replicas]
         steps = list(
             zip(
                 *(
-                    epoch_plan(len(data.y_train), size, seed, epoch)
+                    epoch_plan(len(data.y_train), self.batch_size, seed, epoch)
                     for data, seed in zip(self.data, self.seeds, strict=True)
                 ),
                 strict=True,
@@ -129,17 +131,19 @@ class _Run:
         seen = torch.zeros(count, dtype=torch.float64)
         probes: list[list[GradientProbe]] = [[] for _ in range(count)]
         running = set(self.alive)
+        is_running = torch.tensor([row in running for row in range(count)])
         probing = 0.0
         started = time.perf_counter()
         for parts in steps:
             losses = self._gradients([(batch, seed) for batch, seed, _ in parts])
-            for row in sorted(running):
-                totals[row] += losses[row] * len(parts[0][0])
-                seen[row] += len(parts[0][0])
+            size = len(parts[0][0])
+            totals += torch.where(is_running, losses * size, 0.0)
+            seen += torch.where(is_running, float(size), 0.0)
             if not bool(losses.isfinite().all()):
                 for row in [row for row in running if not math.isfinite(losses[row])]:
                     self.stack.write_back(row)  # as it is now: the step is not made
                     running.discard(row)
+                    is_running[row] = False
             if parts[0][2]:
                 before = time.perf_counter()
                 for row, probe in enumerate(self._probes()):
@@ -183,8 +187,7 @@ class _Run:
         )
         y = torch.stack([d.y_train[b] for d, (b, _) in zip(self.data, parts, strict=True)])
         x = x.to(self.stack.values.dtype)
-        units = [self.stack.params[f"{block.linear}.weight"].shape[1] for block in self.blocks]
-        drawn = [random_bytes(self.blocks, units, batch, seed) for _, seed in parts]
+        drawn = [random_bytes(self.blocks, self.units, batch, seed) for _, seed in parts]
         bytes_ = [torch.stack(layer) for layer in zip(*drawn, strict=True)]
         losses = torch.empty(len(self.stack), dtype=torch.float64)
         for rows, tape in self._tapes(batch):
@@ -223,7 +226,7 @@ class _Run:
                 torch.stack([labels[part] for labels in group])
                 for group in zip(*((d.y_test, d.y_test_clean) for d in self.data), strict=True)
             )
-            for rows, _ in self._tapes(self.batch_size):
+            for rows in self.parts:
                 source = self.source[rows]
                 logits = logits_of(layers, rows, x[source])
                 totals[rows] += loss_of(self.loss, logits, y[source]) * x.shape[1]

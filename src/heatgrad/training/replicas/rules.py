@@ -148,8 +148,8 @@ class Diffused(Transformed):
         if strength == 0:
             return grads
         if mode == "global":
-            ends = _ends(grads, options["boundary"])
-            (along,) = operators.diffuse_chain([grads], [strength], options["boundary"], [ends])
+            ends = operators.chain_neighbours([grads], options["boundary"])
+            (along,) = operators.diffuse_chain([grads], [strength], options["boundary"], ends)
             return along
         diffused = torch.empty_like(grads)
         for name, part in self._by_parameter(grads):
@@ -190,8 +190,8 @@ class Placebo(Diffused):
         if strength == 0:
             return grads
         shuffled = grads.gather(1, self._order)
-        ends = _ends(shuffled, boundary)
-        moved = operators.diffuse_chain([shuffled], [1.0], boundary, [ends])[0] - shuffled
+        ends = operators.chain_neighbours([shuffled], boundary)
+        moved = operators.diffuse_chain([shuffled], [1.0], boundary, ends)[0] - shuffled
         lap = torch.empty_like(grads).scatter_(1, self._order, moved)
         diffused: Tensor = grads + strength * lap
         return diffused
@@ -292,16 +292,6 @@ def options_of(optimizer: Optimizer) -> list[dict[str, Any]]:
         {k: v for k, v in group.items() if k not in {"params", "param_names", "seed"}}
         for group in optimizer.param_groups
     ]
-
-
-def _ends(grads: Tensor, boundary: str) -> tuple[Tensor, Tensor]:
-    """Return what lies left and right of each row, shape (rows, 1)."""
-    first, last = grads[:, :1], grads[:, -1:]
-    if boundary == "periodic":
-        return last, first
-    if boundary == "dirichlet":
-        return torch.zeros_like(first), torch.zeros_like(last)
-    return first, last
 
 
 def _lengths(rows: Tensor) -> Tensor:
