@@ -2,8 +2,10 @@
 
     python benchmarks/optim_step.py --shapes resnet101 --out benchmarks/results
 
-Optimizers take turns, round by round, so that whatever else the machine does meets all of them;
-medians and ratios are shown. The least traffic of a step with momentum is 20 bytes a parameter in
+Optimizers take turns, round by round and in each round in another order, so that whatever else the
+machine does, and what a step leaves in the cache, meets all of them; they share parameters,
+gradients and momentum buffers, since two arrays that lie elsewhere in memory may differ in speed.
+Medians and ratios are shown. The least traffic of a step with momentum is 20 bytes a parameter in
 float32 (read g, read and write p and v): the column "of the limit" compares with the time that
 this takes at the bandwidth of adding one array to another, measured in the same rounds. The last
 column is the memory that a step needs for a moment, beyond parameters, gradients and momentum
@@ -21,6 +23,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
@@ -121,26 +124,38 @@ def timed(step: Callable[[], object], device: torch.device) -> float:
 
 
 def measure(
-    shapes: list[tuple[int, ...]], device: torch.device, rounds: int, *, replayed: bool = False
+    shapes: list[tuple[int, ...]],
+    device: torch.device,
+    rounds: int,
+    *,
+    only: str = "",
+    replayed: bool = False,
 ) -> dict[str, float]:
     """Return the median seconds of a step, by name, over interleaved rounds.
 
+    `only` keeps the paths whose names end so.
     Steps that are replayed from a CUDA graph take the time of the device alone.
     """
     params = [torch.nn.Parameter(torch.randn(shape, device=device)) for shape in shapes]
     for param in params:
         param.grad = torch.randn_like(param)
-    steps = {name: optimizer.step for name, optimizer in optimizers(params).items()}
+    compared = {name: o for name, o in optimizers(params).items() if name.endswith(only)}
+    for param in params:
+        buffer = torch.zeros_like(param)
+        for optimizer in compared.values():
+            optimizer.state[param]["momentum_buffer"] = buffer
+    steps = {name: optimizer.step for name, optimizer in compared.items()}
     for step in steps.values():
-        step()  # buffers are made, kernels compiled
+        step()  # kernels are compiled
         step()
     if replayed:
         steps = {name: captured(step) for name, step in steps.items()}
     steps[LIMIT] = traffic(sum(param.numel() for param in params), device)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
+    order = Random(0)
     for _ in range(rounds):
-        for name, step in steps.items():
-            seconds[name].append(timed(step, device))
+        for name in order.sample(list(steps), len(steps)):
+            seconds[name].append(timed(steps[name], device))
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -187,13 +202,14 @@ def resident(field: str) -> int:
 
 def all_passing_memory(arguments: argparse.Namespace) -> dict[str, int]:
     """Measure each path in a process of its own, whose allocator gives back what is freed."""
-    names = list(optimizers([torch.nn.Parameter(torch.zeros(1, 1, 1, 1))]))
+    names = optimizers([torch.nn.Parameter(torch.zeros(1, 1, 1, 1))])
     command = [sys.executable, __file__, "--shapes", arguments.shapes]
     command += ["--device", str(arguments.device), "--memory-of"]
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
     return {
         name: int(subprocess.check_output([*command, name], env=environment, text=True))
         for name in names
+        if name.endswith(arguments.only)
     }
 
 
@@ -208,9 +224,9 @@ def table(seconds: dict[str, float], memory: dict[str, int], num_params: int) ->
         if name == LIMIT:
             continue
         kind = "Nesterov" if "Nesterov" in name else "SGD"
-        bases = [seconds[f"{kind}, {path}"] for path in ("fused", "foreach", "for-loop")]
-        ratios = [value / base for base in [*bases, seconds[LIMIT]]]
-        cells = [f"{1e3 * value:.2f}", *(f"{ratio:.2f}" for ratio in ratios)]
+        bases = [*(f"{kind}, {path}" for path in ("fused", "foreach", "for-loop")), LIMIT]
+        ratios = [f"{value / seconds[base]:.2f}" if base in seconds else "" for base in bases]
+        cells = [f"{1e3 * value:.2f}", *ratios]
         lines.append(f"| {name} | {' | '.join(cells)} | {memory[name] / num_params:.2f} |")
     rate = 20 * num_params / seconds[LIMIT] / 1e9
     lines.append(f"\nThe limit: 20 bytes a parameter at {rate:.1f} GB/s.")
@@ -243,6 +259,7 @@ def main() -> None:
     parser.add_argument("--shapes", choices=SHAPES, default="resnet18")
     parser.add_argument("--device", default="cpu", type=torch.device)
     parser.add_argument("--rounds", default=15, type=int)
+    parser.add_argument("--only", default="", help="paths whose names end so: ', fused'")
     parser.add_argument("--out", type=Path, help="folder for a JSON file of the numbers")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -251,17 +268,20 @@ def main() -> None:
         print(passing_memory(arguments.memory_of, shapes, arguments.device))
         return
     num_params = sum(torch.Size(shape).numel() for shape in shapes)
-    seconds = measure(shapes, arguments.device, arguments.rounds)
+    seconds = measure(shapes, arguments.device, arguments.rounds, only=arguments.only)
     where = f"{processor(arguments.device)}, {torch.get_num_threads()} threads"
     print(f"{arguments.shapes}: {num_params:,} parameters, {len(shapes)} tensors, {where}\n")
     memory = all_passing_memory(arguments)
     print(table(seconds, memory, num_params))
     replays = None
     if arguments.device.type == "cuda":
-        replays = measure(shapes, arguments.device, arguments.rounds, replayed=True)
+        replays = measure(
+            shapes, arguments.device, arguments.rounds, only=arguments.only, replayed=True
+        )
         print(f"\nReplayed from a CUDA graph:\n\n{table(replays, memory, num_params)}")
     if arguments.out:
-        path = arguments.out / f"optim_step-{arguments.shapes}-{arguments.device.type}.json"
+        name = arguments.shapes + arguments.only.replace(", ", "-")
+        path = arguments.out / f"optim_step-{name}-{arguments.device.type}.json"
         kept = {"shapes": arguments.shapes, "num_params": num_params, "seconds": seconds}
         kept |= {"seconds_replayed": replays, "passing_bytes": memory}
         keep(kept, path, where, arguments.rounds)

@@ -93,13 +93,10 @@ class DiffusionSGD(DiffusedSGD):
 
     def _step_fused(self, groups: Sequence[ActiveGroup]) -> bool:
         layouts = [layout for group in groups for layout in group.layouts]
-        if any(layout is not None and layout.num_runs > 1 for layout in layouts):
+        is_cut = any(layouts)
+        if is_cut and any(layout is not None and layout.num_runs > 1 for layout in layouts):
             return False  # each run has neighbours of its own
-        if (
-            any(layouts)
-            and groups[0].values[0].is_cuda
-            and groups[0].options["max_norm"] is not None
-        ):
+        if is_cut and groups[0].values[0].is_cuda and groups[0].options["max_norm"] is not None:
             return False  # on a GPU the kernels do not add up what other processes find
         # Asked for under the same condition on every process, whichever path each of them takes.
         is_still = all(is_zero(group.options["diffusion"]) for group in groups)

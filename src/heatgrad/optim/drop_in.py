@@ -2,6 +2,7 @@
 
 from abc import ABC
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from heatgrad.optim import sharded, updates
 __all__ = ["ActiveGroup", "DropInOptimizer", "uses_foreach"]
 
 
-_NOTHING: dict[str, Any] = {}
+_GRAD, _LAYOUT = attrgetter("grad"), attrgetter("layout")
+_NO_GRAD = type(None)
+_DENSE = frozenset({torch.strided})
 
 
 class ActiveGroup:
@@ -31,15 +34,14 @@ class ActiveGroup:
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
-        pairs = [(p, grad) for p in options["params"] if (grad := p.grad) is not None]
-        self.params: list[Tensor] = [param for param, _ in pairs]
-        self.grads: list[Tensor] = [grad for _, grad in pairs]
-        for param, grad in pairs:
-            if grad.layout is not torch.strided:
-                raise RuntimeError(
-                    f"diffusion needs dense gradients, got layout {grad.layout} for a "
-                    f"parameter of shape {tuple(param.shape)}; use torch.optim.SGD for it"
-                )
+        # Without a loop of the interpreter where every parameter has a gradient.
+        self.params: list[Tensor] = options["params"]
+        self.grads: list[Tensor] = list(map(_GRAD, self.params))
+        if _NO_GRAD in set(map(type, self.grads)):
+            self.params = [param for param in self.params if param.grad is not None]
+            self.grads = list(map(_GRAD, self.params))
+        if not _DENSE.issuperset(map(_LAYOUT, self.grads)):
+            self._refuse_sparse()
         if options["fused"] and any(map(Tensor.is_complex, self.params)):
             raise RuntimeError("fused=True does not support complex parameters")
         self.buffers: list[Tensor | None] | None = None
@@ -53,6 +55,14 @@ class ActiveGroup:
             self.values = [sharded.held_here(param) for param in self.params]
             self.grads = [sharded.gradient_held_here(param) for param in self.params]
             self.layouts = [sharded.layout_of(param) for param in self.params]
+
+    def _refuse_sparse(self) -> None:
+        for param, grad in zip(self.params, self.grads, strict=True):
+            if grad.layout is not torch.strided:
+                raise RuntimeError(
+                    f"diffusion needs dense gradients, got layout {grad.layout} for a "
+                    f"parameter of shape {tuple(param.shape)}; use torch.optim.SGD for it"
+                )
 
     def sources(self, *, decayed: bool) -> list[sharded.Source]:
         """Return, for each gradient, what gives its decayed elements at an index."""
@@ -91,8 +101,8 @@ class DropInOptimizer(Optimizer, ABC):
     def _buffers(self, group: ActiveGroup) -> list[Tensor | None]:
         """Return what this process holds of the momentum buffers, None where there is none yet."""
         if group.buffers is None:
-            of_params = [self.state.get(param, _NOTHING) for param in group.params]
-            kept = [of_param.get("momentum_buffer") for of_param in of_params]
+            states = map(self.state.get, group.params)
+            kept = [None if state is None else state.get("momentum_buffer") for state in states]
             if group.values is not group.params:
                 kept = [None if x is None else sharded.held_here(x) for x in kept]
             group.buffers = kept

@@ -104,7 +104,7 @@ def step_chain(
     velocities = [buffer for of_group, _ in buffers for buffer in of_group]
     dtype = TYPES[params[0].dtype]
     coefficients = chain_numbers(groups, buffers).astype(dtype)
-    sizes = tuple(param.numel() for param in params)
+    sizes = tuple(map(Tensor.numel, params))
     boundary = groups[0].options["boundary"]
     plan = _plan(sizes, boundary == "periodic", chain_cpu.BLOCK, neighbours is not None)
     table = _addresses(params, grads, velocities)
