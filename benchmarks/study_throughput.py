@@ -17,8 +17,9 @@ import torch
 from torch import nn
 
 from heatgrad.study import StudySpec, load_study, run_study
+from heatgrad.study.plan import plan
 from heatgrad.study.run import default_workers
-from heatgrad.study.trial import load_data, make_optimizer, plan
+from heatgrad.study.trial import load_data, make_optimizer
 
 sys.path.insert(0, str(Path(__file__).parent))
 from optim_step import keep, processor

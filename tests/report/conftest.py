@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 
 from heatgrad.report import write_report
 from heatgrad.study import Record, Results, StudySpec
-from heatgrad.study.trial import CURVES, plan
+from heatgrad.study.plan import plan
+from heatgrad.study.trial import CURVES
 
 ENVIRONMENT = {
     "heatgrad": "0.1.0",

@@ -6,7 +6,8 @@ import textwrap
 import pytest
 
 from heatgrad.study import METRICS, Record, Results, StudySpec
-from heatgrad.study.trial import CURVES, plan
+from heatgrad.study.plan import plan
+from heatgrad.study.trial import CURVES
 from heatgrad.study.verdict import Question
 
 SMALL = {

@@ -187,7 +187,7 @@ def test_export_has_one_line_per_trial_and_epoch(values, make_results, tmp_path)
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 24
-    assert list(rows[0]) == ["task", "arm", "block", "seed", "status", "epoch", *CURVES]
+    assert list(rows[0]) == ["regime", "task", "arm", "block", "seed", "status", "epoch", *CURVES]
     last = next(r for r in rows if (r["arm"], r["block"]) == ("SGD", "7"))
     assert (last["test_accuracy"], last["status"], last["epoch"]) == ("", "diverged", "1")
     assert [float(r["test_accuracy"]) for r in rows if r["arm"] == "diffusion"] == gained(3)

@@ -36,9 +36,9 @@ def test_what_makes_a_comparison_invalid_is_said(make_question):
     aa = judge(make_question(GAIN, aa_failed=True))
     assert aa.word == "INVALID"
     assert "Two arms with the same options gave different results" in aa.sentence
-    edge = judge(make_question(GAIN, search_boundary=("lr", "momentum")))
+    edge = judge(make_question(GAIN, search_boundary=("lr of A", "momentum of B")))
     assert edge.word == "INVALID"
-    assert "The best lr and momentum of A lies at the end of the range" in edge.sentence
+    assert "The best lr of A and momentum of B lies at the end of the range" in edge.sentence
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,8 @@ def test_caveats(make_question):
     fixed = ("lr 0.01", "30 epochs")
     plain = judge(make_question(GAIN, fixed=fixed))
     assert plain.caveats == ("not tuned: lr 0.01, 30 epochs",)
-    assert judge(make_question(GAIN, fixed=fixed, budget=8)).caveats == ()
+    tuned = judge(make_question(GAIN, fixed=fixed[1:], tuned=("lr 0.03",), budget=8))
+    assert tuned.caveats == ("chosen of 8 settings: lr 0.03", "not tuned: 30 epochs")
     (lead,) = judge(make_question(GAIN, role="exploratory")).caveats
     assert lead.startswith("exploratory")
     (control,) = judge(make_question(GAIN, role="control")).caveats

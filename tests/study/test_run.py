@@ -9,8 +9,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from heatgrad.study import Results, Store, StudySpec, run_study
+from heatgrad.study.plan import plan
 from heatgrad.study.run import workload
-from heatgrad.study.trial import load_data, make_model, plan
+from heatgrad.study.trial import load_data, make_model
 from heatgrad.training import LOSSES, evaluate
 
 
@@ -149,7 +150,7 @@ def test_a_diverged_trial_is_stored_and_the_study_goes_on(spec, tmp_path):
     lines = results.export_csv(tmp_path / "t.csv")
     assert lines == sum(len(r.curves["lr"]) for r in results.records) < 16 * 20
     store = Store.open(tmp_path / "a")
-    assert not workload(StudySpec.from_dict(values), store.keys()).todo
+    assert not workload(StudySpec.from_dict(values), store).todo
     store.close()
 
 

@@ -5,7 +5,7 @@ import torch
 
 from heatgrad.core.errors import SpecError
 from heatgrad.study import PRESETS, StudySpec, load_study, run_study
-from heatgrad.study.trial import plan
+from heatgrad.study.plan import plan
 
 
 def load(spec, **changes):
@@ -17,7 +17,7 @@ def test_a_list_of_noise_rates_is_one_task_per_rate(spec):
     spiral = spec()["tasks"]["spiral"]
     listed = load(spec, tasks={"a": spiral | {"label_noise": [0, 0.25, 0.4]}, "b": spiral})
     written = {f"a, noise {r:g}": spiral | {"label_noise": r} for r in (0.0, 0.25, 0.4)}
-    assert listed == load(spec, tasks={**written, "b": spiral})
+    assert plan(listed) == plan(load(spec, tasks={**written, "b": spiral}))
     assert list(listed.tasks) == ["a, noise 0", "a, noise 0.25", "a, noise 0.4", "b"]
     assert listed.id == load(spec, tasks={**written, "b": spiral}).id
 
@@ -37,6 +37,7 @@ CHANGES = {
     "baseline": "diffusion",
     "confirmatory": [],
     "max_diverged": 0.25,
+    "tuning": {"budget": 8, "space": {"lr": [0.01, 1.0]}},
     "schedule": {"kind": "cosine"},
     "model": {"kind": "SimpleMLP", "width": 9},
     "tasks": {"spiral": {"kind": "Spiral"}},

@@ -7,8 +7,9 @@ from heatgrad.core.errors import SpecError
 from heatgrad.data import Spiral
 from heatgrad.optim import DiffusionNesterov, diffusion_groups
 from heatgrad.study import StudySpec, load_study
+from heatgrad.study.plan import plan
 from heatgrad.study.run import check_study
-from heatgrad.study.trial import CURVES, load_data, make_model, make_optimizer, plan, run_trial
+from heatgrad.study.trial import CURVES, load_data, make_model, make_optimizer, run_trial
 
 
 def trials(spec, **changes):

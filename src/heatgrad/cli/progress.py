@@ -12,7 +12,7 @@ from rich.table import Table
 
 from heatgrad.study.metric import METRICS
 from heatgrad.study.results import Results
-from heatgrad.study.run import workload
+from heatgrad.study.run import Workload, workload
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import STORE_FILE, Store
 from heatgrad.study.trial import Trial
@@ -31,8 +31,7 @@ class StudyProgress:
         self._study = study
         self._folder = folder
         self._console = console or Console(stderr=True, markup=False, emoji=False, highlight=False)
-        stored = _stored_keys(study, folder)
-        work = workload(study, stored)
+        work = _workload(study, folder)
         self._done, self._total = work.num_stored, work.num_trials
         self._tenth = 10 * self._done // self._total
         self._trials = Progress(
@@ -99,11 +98,11 @@ class StudyProgress:
         return table
 
 
-def _stored_keys(study: StudySpec, folder: Path) -> set[str]:
+def _workload(study: StudySpec, folder: Path) -> Workload:
     if not (folder / STORE_FILE).exists():
-        return set()
+        return workload(study, None)
     store = Store.create(folder, study)
     try:
-        return store.keys()
+        return workload(study, store)
     finally:
         store.close()

@@ -52,18 +52,24 @@ def print_presets() -> None:
 def print_status(results: Results, folder: Path) -> None:
     """Print how many trials are stored, per task and arm."""
     console = text_console()
-    done = len(results.records)
-    console.print(f"study {results.study.name} in {folder}")
-    table = Table("arm", *results.study.tasks)
-    for arm in results.study.arms:
-        cells = []
-        for task, spec in results.study.tasks.items():
-            records = results.select(task, arm)
-            diverged = sum(r.status == "diverged" for r in records)
-            note = f" ({diverged} diverged)" if diverged else ""
-            cells.append(f"{len(records)}/{spec.seeds or results.study.seeds}{note}")
-        table.add_row(arm, *cells)
-    console.print(table)
+    study, done = results.study, results.num_planned - results.num_missing
+    console.print(f"study {study.name} in {folder}")
+    for regime in study.regimes:
+        title = regime if len(study.regimes) > 1 else None
+        table = Table("arm", *study.tasks, title=title, title_justify="left")
+        for arm in study.arms:
+            cells = []
+            for task in study.tasks:
+                records = results.select(task, arm, regime)
+                diverged = sum(r.status == "diverged" for r in records)
+                note = f" ({diverged} diverged)" if diverged else ""
+                is_judged = regime in study.regimes_of(task)
+                cells.append(f"{len(records)}/{study.blocks_of(task)}{note}" if is_judged else "-")
+            table.add_row(arm, *cells)
+        console.print(table)
+    if study.tuning is not None:
+        planned = len(study.arms) * sum(map(study.num_tuning_trials_of, study.tasks))
+        console.print(f"tuning: {len(results.tuning_records)}/{planned} trials")
     console.print(
         f"{done} of {results.num_planned} trials stored"
         + (

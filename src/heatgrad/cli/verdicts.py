@@ -6,6 +6,7 @@ from rich.table import Table
 
 from heatgrad.cli.console import text_console
 from heatgrad.study.captions import conditions, show_adjusted
+from heatgrad.study.question import EACH_TUNED
 from heatgrad.study.results import Results
 from heatgrad.study.statistics import blocks_to_detect
 from heatgrad.study.verdict import Verdict
@@ -17,8 +18,10 @@ __all__ = ["print_details", "print_task", "print_verdicts"]
 def print_verdicts(results: Results) -> None:
     """Print the verdict of every arm, task by task, and what all of them hang on."""
     console, verdicts = text_console(), results.verdicts()
-    for task in results.study.tasks:
-        print_task([v for v in verdicts if v.question.task == task])
+    for regime in results.study.regimes:
+        for task in results.study.tasks:
+            mine = [v for v in verdicts if v.question.task == task and v.question.regime == regime]
+            print_task(mine)
     if results.num_missing:
         console.print(
             f"{results.num_missing} trials are missing; verdicts may change", style="bold"
@@ -32,6 +35,7 @@ def print_task(verdicts: Sequence[Verdict]) -> None:
     console, first = text_console(), verdicts[0].question
     columns = ("arm", f"vs {first.baseline}", "95 % interval", "p", "adjusted", "n", "detectable")
     title = f"{first.task}: {first.metric.label}" if first.task else first.metric.label
+    title += f", {first.regime}" if first.regime == EACH_TUNED else ""
     table = Table(*columns, "verdict", title=title, title_justify="left")
     for verdict in verdicts:
         table.add_row(*_cells(verdict))

@@ -30,7 +30,10 @@ def conditions(verdicts: Sequence[Verdict]) -> str:
     if q is not None and q.family_size > 1:
         parts.append(f"Holm over {q.family_size} comparisons")
     fixed = [v.question.fixed for v in verdicts if v.question.fixed]
-    if fixed and first.budget == 1:
-        options = [" / ".join(dict.fromkeys(values)) for values in zip(*fixed, strict=True)]
+    if fixed and first.budget is not None:
+        # Arms that tune other options have other lists: then all is named, once.
+        is_even = len({len(options) for options in fixed}) == 1
+        columns = zip(*fixed, strict=True) if is_even else [[o] for some in fixed for o in some]
+        options = dict.fromkeys(" / ".join(dict.fromkeys(values)) for values in columns)
         parts.append(f"not tuned: {', '.join(options)}")
     return "; ".join(parts)

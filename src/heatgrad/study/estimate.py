@@ -9,10 +9,12 @@ import torch
 
 from heatgrad.core.lookup import lookup
 from heatgrad.study.jobs import run_short
+from heatgrad.study.plan import plan
+from heatgrad.study.question import EACH_TUNED
 from heatgrad.study.run import workload
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import STORE_FILE, Store
-from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, plan
+from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer
 from heatgrad.training import LOSSES, evaluate, steps_per_epoch
 
 __all__ = ["Estimate", "TaskEstimate", "estimate"]
@@ -62,13 +64,13 @@ def estimate(study: StudySpec, folder: Path, *, workers: int) -> Estimate:
     A few steps of every arm and one evaluation are timed on every task, on one thread; what is
     trained at once, at once.
     """
-    stored = set()
-    if (folder / STORE_FILE).exists():
-        store = Store.open(folder)
-        stored = store.keys()
-        store.close()
-    work = workload(study, stored)
-    trials = plan(study)
+    store = Store.open(folder) if (folder / STORE_FILE).exists() else None
+    try:
+        work = workload(study, store)
+    finally:
+        if store is not None:
+            store.close()
+    trials = [trial for trial in plan(study) if trial.role == "report"]
     rows, cost = {}, {}
     for name in study.tasks:
         mine = [trial for trial in trials if trial.task_name == name]
@@ -81,13 +83,22 @@ def estimate(study: StudySpec, folder: Path, *, workers: int) -> Estimate:
             cost |= {(name, trial.arm_name): share for trial in together}
         count = mine[0].epochs * _steps_per_epoch(mine[0])
         mean = sum(cost[name, arm] for arm in arms) / len(arms)
-        rows[name] = TaskEstimate(name, len(mine), count, mean)
-    seconds = sum(cost[trial.task_name, trial.arm_name] for trial in work.todo)
+        regimes = len(study.regimes_of(name))
+        number = regimes * len(mine) + len(study.arms) * study.num_tuning_trials_of(name)
+        rows[name] = TaskEstimate(name, number, count, mean)
+    left = [(trial.task_name, trial.arm_name) for trial in work.todo]
+    if work.num_stored + len(left) < work.num_trials:  # those with tuned options, not known yet
+        left += [
+            (trial.task_name, trial.arm_name)
+            for trial in trials
+            if EACH_TUNED in study.regimes_of(trial.task_name)
+        ]
+    seconds = sum(cost[place] for place in left)
     return Estimate(
         tasks=tuple(rows.values()),
         num_trials=work.num_trials,
         num_stored=work.num_stored,
-        steps=sum(rows[trial.task_name].steps for trial in work.todo),
+        steps=sum(rows[task].steps for task, _ in left),
         hours=seconds / max(1, workers) / 3600,
     )
 

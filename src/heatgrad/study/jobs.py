@@ -46,7 +46,7 @@ def jobs_of(trials: Sequence[Trial], workers: int) -> list[Job]:
             continue
         most = min(_MOST, math.ceil(len(group) / max(1, workers)))
         job: list[Trial] = []
-        for block in _blocks(group):
+        for block in _blocks(group, most):
             if job and len(job) + len(block) > most:
                 jobs.append(tuple(job))
                 job = []
@@ -123,21 +123,22 @@ def _run_together(
                 records[i].append(record)
                 on_epoch(start + i)
     for (trial, dataset), replica, mine in zip(part, replicas, records, strict=True):
-        yield trial, result_of(mine, replica.model, dataset)
+        yield trial, result_of(trial, mine, replica.model, dataset)
 
 
 def _likeness(trial: Trial) -> str:
     if trial.backend == "loop":
         return trial.key
-    names = {"task_name", "task", "model", "schedule", "loss", "epochs", "batch_size"}
+    names = {"task_name", "task", "model", "schedule", "loss", "epochs", "batch_size", "held_out"}
     return trial.model_dump_json(include=names)
 
 
-def _blocks(trials: Sequence[Trial]) -> list[list[Trial]]:
+def _blocks(trials: Sequence[Trial], most: int) -> list[list[Trial]]:
+    """Return the trials of each block, in pieces of at most `most`."""
     blocks: dict[tuple[str, int], list[Trial]] = {}
     for trial in trials:
         blocks.setdefault((trial.role, trial.block), []).append(trial)
-    return list(blocks.values())
+    return [block[i : i + most] for block in blocks.values() for i in range(0, len(block), most)]
 
 
 def _parts(job: Job) -> Iterator[list[tuple[Trial, Dataset]]]:

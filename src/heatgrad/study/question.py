@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from heatgrad.study.metric import Metric
 
-__all__ = ["ALPHA", "MIN_BLOCKS", "Question"]
+__all__ = ["ALPHA", "AS_PUBLISHED", "EACH_TUNED", "MIN_BLOCKS", "Question"]
 
 MIN_BLOCKS = 8
 ALPHA = 0.05
+AS_PUBLISHED, EACH_TUNED = "as published", "each tuned"  # regimes
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class Question:
         chance: What guessing gives in each block, or None.
         max_diverged: Largest share of diverged runs, of the arm or its baseline, that leaves a
             comparison valid [1].
-        search_boundary: Names of tuned options whose best value lies at the end of its range.
+        search_boundary: Tuned options, of the arm, its baseline or a control, whose best value
+            lies at the end of its range, in words.
         aa_failed: Whether two arms with the same options gave different results on this task.
         regime: How options were chosen: `"as published"`, or another name.
         budget: K, the number of settings tried for each arm; 1 where nothing was tuned; None
             where that is not known.
         fixed: Options that were set and not tuned, in words.
+        tuned: Options that were tuned, with the values chosen for the arm, in words.
         family_size: Number of comparisons in the confirmatory family of the regime.
     """
 
@@ -58,9 +61,10 @@ class Question:
     max_diverged: float = 0.5
     search_boundary: tuple[str, ...] = ()
     aa_failed: bool = False
-    regime: str = "as published"
+    regime: str = AS_PUBLISHED
     budget: int | None = 1
     fixed: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
     family_size: int = 1
 
     @property

@@ -1,19 +1,25 @@
 """The results of a study: its records, its table, its verdicts."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from heatgrad.core.spec import canonical_json
+from heatgrad.study.design import ranges_of
+from heatgrad.study.finals import final_value
+from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.spec import METRICS, StudySpec
 from heatgrad.study.store import Record, Store
 from heatgrad.study.trial import CURVES
+from heatgrad.study.tuning import Tuning, tunings
 from heatgrad.study.verdict import Question, Verdict, judge_all
 
-__all__ = ["Results", "final_value"]
+__all__ = ["Results", "final_value", "regime_of"]
 
 
 @dataclass(frozen=True)
@@ -22,14 +28,17 @@ class Results:
 
     Attributes:
         study: The specification.
-        records: The stored trials of its plan, by task and arm in the study's order, by block;
-            of those that were run again under a newer protocol, the newest.
+        records: The stored trials that verdicts are made of, by regime, task and arm in the
+            study's order, by block; of those that were run again under a newer protocol, the
+            newest.
         num_planned: Number of trials of the whole study.
+        tuning_records: The stored trials of tuning blocks.
     """
 
     study: StudySpec
     records: tuple[Record, ...]
     num_planned: int
+    tuning_records: tuple[Record, ...] = ()
 
     @classmethod
     def load(cls, folder: str | Path) -> "Results":
@@ -41,35 +50,47 @@ class Results:
         store = Store.open(Path(folder))
         try:
             study = store.study
-            newest: dict[tuple[str, str, int], Record] = {}
+            newest: dict[tuple[str, ...], Record] = {}
             for record in sorted(store.records(), key=lambda r: r.stored_at):
-                newest[record.task, record.arm, record.block] = record
+                newest[_place(record)] = record
         finally:
             store.close()
-        records = [
-            newest[task, arm, block]
-            for task in study.tasks
-            for arm in study.arms
-            for block in range(study.blocks_of(task))
-            if (task, arm, block) in newest
+        arms, tasks = list(study.arms), list(study.tasks)
+        kept = [r for r in newest.values() if r.task in tasks and r.arm in arms]
+        kept.sort(key=lambda r: (tasks.index(r.task), arms.index(r.arm), r.block))
+        reported = [
+            record
+            for regime in study.regimes
+            for record in kept
+            if record.role == "report"
+            and regime_of(record) == regime
+            and record.block < study.blocks_of(record.task)
         ]
-        return cls(study, tuple(records), study.num_trials)
+        tuning = [record for record in kept if record.role == "tuning"]
+        return cls(study, tuple(reported), study.num_trials, tuple(tuning))
 
     @property
     def num_missing(self) -> int:
         """Number of planned trials that are not stored yet."""
-        return self.num_planned - len(self.records)
+        return self.num_planned - len(self.records) - len(self.tuning_records)
 
-    def select(self, task: str, arm: str) -> list[Record]:
-        """Return the records of one arm on one task, by block."""
-        return [r for r in self.records if r.task == task and r.arm == arm]
+    @cached_property
+    def tunings(self) -> dict[tuple[str, str], Tuning]:
+        """The finished searches for an arm's options, by task and arm."""
+        return tunings(self.study, self.tuning_records)
 
-    def values(self, task: str, arm: str, metric: str | None = None) -> dict[int, float]:
+    def select(self, task: str, arm: str, regime: str = AS_PUBLISHED) -> list[Record]:
+        """Return the records of one arm on one task in one regime, by block."""
+        return self._by_place.get((regime, task, arm), [])
+
+    def values(
+        self, task: str, arm: str, metric: str | None = None, regime: str = AS_PUBLISHED
+    ) -> dict[int, float]:
         """Return the final value of a metric by block; a diverged run has the worst value."""
         name = metric or self.study.metric
-        return {record.block: final_value(record, name) for record in self.select(task, arm)}
+        return {r.block: final_value(r, name) for r in self.select(task, arm, regime)}
 
-    def table(self) -> list[dict[str, Any]]:
+    def table(self, regime: str = AS_PUBLISHED) -> list[dict[str, Any]]:
         """Return one row per task and arm: number of runs, medians and quartiles, cost.
 
         Values are those after the last epoch. `seconds` is the median training time of a run.
@@ -77,7 +98,7 @@ class Results:
         rows = []
         for task in self.study.tasks:
             for arm in self.study.arms:
-                records = self.select(task, arm)
+                records = self.select(task, arm, regime)
                 if not records:
                     continue
                 row: dict[str, Any] = {
@@ -99,17 +120,18 @@ class Results:
         return rows
 
     def verdicts(self) -> list[Verdict]:
-        """Return the verdict on every arm but the baseline, task by task.
+        """Return the verdict on every arm but the baseline, regime by regime, task by task.
 
         Only blocks that the arm, its baseline and its controls have all finished are used.
         """
         questions = []
-        for task in self.study.tasks:
-            aa_failed = not self._repeats(task)
-            for arm in self.study.arms:
-                question = self._question(task, arm, aa_failed=aa_failed)
-                if question is not None:
-                    questions.append(question)
+        for regime in self.study.regimes:
+            for task in self.study.tasks:
+                aa_failed = not self._repeats(task, regime)
+                for arm in self.study.arms:
+                    question = self._question(task, arm, regime, aa_failed=aa_failed)
+                    if question is not None:
+                        questions.append(question)
         return judge_all(questions)
 
     def export_csv(self, path: str | Path) -> int:
@@ -121,7 +143,7 @@ class Results:
         Raises:
             FileExistsError: If the file is there already.
         """
-        columns = ("task", "arm", "block", "seed", "status", "epoch", *CURVES)
+        columns = ("regime", "task", "arm", "block", "seed", "status", "epoch", *CURVES)
         count = 0
         with open(path, "x", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -130,21 +152,33 @@ class Results:
                 for epoch in range(len(r.curves["lr"])):
                     values = [r.curves[name][epoch] for name in CURVES]
                     head = (r.task, r.arm, r.block, r.spec["seed"], r.status, epoch + 1)
-                    writer.writerow([*head, *("" if v is None else v for v in values)])
+                    writer.writerow(
+                        [regime_of(r), *head, *("" if v is None else v for v in values)]
+                    )
                     count += 1
         return count
 
-    def _question(self, task: str, arm: str, *, aa_failed: bool) -> Question | None:
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, str, str], list[Record]]:
+        found: dict[tuple[str, str, str], list[Record]] = {}
+        for record in self.records:
+            found.setdefault((regime_of(record), record.task, record.arm), []).append(record)
+        return found
+
+    def _question(self, task: str, arm: str, regime: str, *, aa_failed: bool) -> Question | None:
         study = self.study
         if arm == study.baseline:
             return None
         controls = study.controls_of(arm)
-        by_arm = {name: self.values(task, name) for name in (arm, study.baseline, *controls)}
+        compared = (arm, study.baseline, *controls)
+        by_arm = {name: self.values(task, name, regime=regime) for name in compared}
         blocks = sorted(set.intersection(*(set(values) for values in by_arm.values())))
         if not blocks:
             return None
         spec = study.arms[arm]
-        records = [r for r in self.select(task, arm) if r.block in blocks]
+        records = [r for r in self.select(task, arm, regime) if r.block in blocks]
+        options = records[0].spec["optimizer"]["options"]
+        tuned = [] if regime == AS_PUBLISHED else sorted(ranges_of(study, arm))
         return Question(
             task=task,
             arm=arm,
@@ -160,35 +194,41 @@ class Results:
             diverged=sum(r.status == "diverged" for r in records),
             chance=_of_metric([r.chance for r in records], study.metric),
             max_diverged=study.max_diverged,
+            search_boundary=self._at_boundary(task, compared, regime),
             aa_failed=aa_failed,
-            fixed=_fixed(records[0]),
-            family_size=max(1, study.family_size),
+            regime=regime,
+            budget=study.budget_of(task) if tuned else 1,
+            fixed=_fixed(records[0], tuned),
+            tuned=tuple(f"{name} {options[name]:g}" for name in tuned),
+            family_size=max(1, study.family_size_of(regime)),
         )
 
-    def _repeats(self, task: str) -> bool:
+    def _at_boundary(self, task: str, arms: Sequence[str], regime: str) -> tuple[str, ...]:
+        if regime == AS_PUBLISHED:
+            return ()
+        searches = [self.tunings[task, arm] for arm in arms if (task, arm) in self.tunings]
+        return tuple(f"{name} of {s.arm}" for s in searches for name in s.at_boundary)
+
+    def _repeats(self, task: str, regime: str) -> bool:
         """Whether arms with the same options, as an A/A control has, gave the same curves."""
         groups: dict[str, list[str]] = {}
         for name, spec in self.study.arms.items():
-            groups.setdefault(canonical_json([spec.kind, spec.options]), []).append(name)
+            tune = {option: where.model_dump() for option, where in spec.tune.items()}
+            groups.setdefault(canonical_json([spec.kind, spec.options, tune]), []).append(name)
         for names in groups.values():
             curves: dict[int, dict[str, list[float | None]]] = {}
             for name in names if len(names) > 1 else ():
-                for record in self.select(task, name):
+                for record in self.select(task, name, regime):
                     seen = {k: v for k, v in record.curves.items() if k != "seconds"}
                     if curves.setdefault(record.block, seen) != seen:
                         return False
         return True
 
 
-def final_value(record: Record, metric: str) -> float:
-    """Return a metric after the last epoch, or its worst value if the run diverged.
-
-    A finite value that is worse still is ranked with the diverged ones.
-    """
-    value, scale = record.curves[metric][-1], METRICS[metric]
-    if record.status == "diverged" or value is None:
-        return scale.worst
-    return scale.sign * max(scale.sign * value, scale.sign * scale.worst)
+def regime_of(record: Record) -> str:
+    """Return how the options of a stored trial were chosen."""
+    regime: str = record.spec.get("regime", AS_PUBLISHED)
+    return regime
 
 
 def _of_metric(levels: list[dict[str, float] | None], metric: str) -> tuple[float, ...] | None:
@@ -198,11 +238,17 @@ def _of_metric(levels: list[dict[str, float] | None], metric: str) -> tuple[floa
     return known if len(known) == len(values) else None
 
 
-def _fixed(record: Record) -> tuple[str, ...]:
-    """Return the options of a trial that its result may hang on, in words."""
+def _place(record: Record) -> tuple[str, ...]:
+    """Return what a record is one of, whatever the protocol."""
+    setting = str(record.spec.get("setting"))
+    return record.role, regime_of(record), record.task, record.arm, str(record.block), setting
+
+
+def _fixed(record: Record, tuned: Sequence[str]) -> tuple[str, ...]:
+    """Return the options of a trial that its result may hang on and that were set, in words."""
     spec = record.spec
     return (
-        f"lr {spec['optimizer']['options']['lr']:g}",
+        *([] if "lr" in tuned else [f"lr {spec['optimizer']['options']['lr']:g}"]),
         f"batch size {spec['batch_size']}",
         f"{spec['epochs']} epochs",
         f"{spec['schedule']['kind']} schedule",

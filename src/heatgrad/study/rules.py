@@ -66,8 +66,8 @@ def no_comparison(question: Question) -> Ruling | None:
     if q.search_boundary:
         return Ruling(
             "INVALID",
-            f"The best {listed(q.search_boundary)} of {q.arm} lies at the end of the range that "
-            f"was searched: a better one may lie outside.",
+            f"The best {listed(q.search_boundary)} lies at the end of the range that was "
+            f"searched: a better one may lie outside, so search a wider one.",
         )
     if q.chance is not None:
         chance = np.array(q.chance)

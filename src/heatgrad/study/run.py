@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,21 @@ import torch
 
 from heatgrad.core.errors import HeatgradWarning, SpecError
 from heatgrad.core.lookup import lookup, nearest
-from heatgrad.core.spec import shown
+from heatgrad.core.spec import canonical_json, shown
 from heatgrad.data import TASKS
-from heatgrad.study.components import build, find
+from heatgrad.study.components import Component, build, find
+from heatgrad.study.design import ranges_of
 from heatgrad.study.environment import describe_environment
+from heatgrad.study.plan import plan, plan_tuned
 from heatgrad.study.pool import Progress, run_trials
 from heatgrad.study.presets import PRESETS
-from heatgrad.study.question import ALPHA, MIN_BLOCKS
+from heatgrad.study.question import ALPHA, EACH_TUNED, MIN_BLOCKS
 from heatgrad.study.results import Results
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.statistics import blocks_for_family, largest_family, smallest_p
 from heatgrad.study.store import Store
-from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, plan
+from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer
+from heatgrad.study.tuning import chosen_settings
 from heatgrad.training import LOSSES, SCHEDULES, initialised
 
 __all__ = ["Workload", "default_workers", "load_study", "run_study", "workload"]
@@ -36,7 +39,7 @@ class Workload:
         num_trials: Trials of the whole study.
         num_stored: Trials already in the store.
         epochs: Epochs still to be trained.
-        todo: The trials still to be run.
+        todo: The trials that can be run now; those with tuned options wait for the tuning.
     """
 
     num_trials: int
@@ -109,14 +112,25 @@ def check_family(study: StudySpec) -> None:
         )
 
 
-def workload(study: StudySpec, stored: set[str]) -> Workload:
-    """Return what is left to do of a study, given the keys that are stored."""
-    trials = plan(study)
+def workload(study: StudySpec, store: Store | None) -> Workload:
+    """Return what is left to do of a study, given what is stored."""
+    stored = store.keys() if store is not None else set()
+    trials, waiting = plan(study), 0
+    if EACH_TUNED in study.regimes:
+        chosen = chosen_settings(study, store.records()) if store is not None else None
+        if chosen is not None:
+            trials += plan_tuned(study, chosen)
+        else:
+            waiting = sum(
+                trial.epochs
+                for trial in trials
+                if trial.role == "report" and EACH_TUNED in study.regimes_of(trial.task_name)
+            )
     todo = tuple(trial for trial in trials if trial.key not in stored)
     return Workload(
-        num_trials=len(trials),
+        num_trials=study.num_trials,
         num_stored=len(trials) - len(todo),
-        epochs=sum(trial.epochs for trial in todo),
+        epochs=sum(trial.epochs for trial in todo) + waiting,
         todo=todo,
     )
 
@@ -154,16 +168,17 @@ def run_study(
     check_study(study)
     store = Store.create(folder, study)
     try:
-        todo = workload(study, store.keys()).todo
-        if todo:
-            count = default_workers() if workers is None else workers
+        count = default_workers() if workers is None else workers
+        done = 0
+        while todo := workload(study, store).todo:  # once more with the options that were tuned
             run_trials(
                 todo,
                 folder=folder,
                 environment=describe_environment(),
                 workers=min(count, len(todo)),
-                on_progress=on_progress,
+                on_progress=_after(done, on_progress),
             )
+            done += sum(trial.epochs for trial in todo)
     finally:
         store.close()
     return Results.load(folder)
@@ -182,7 +197,7 @@ def check_study(study: StudySpec) -> None:
     _check_names(study)
     models: dict[str, torch.nn.Module] = {}
     said: dict[str, None] = {}
-    for trial in plan(study.with_seeds(1)):
+    for trial in _one_of_each(study):
         if trial.task_name not in models:
             models[trial.task_name] = make_model(trial, load_data(trial))
         model = models[trial.task_name]
@@ -195,6 +210,10 @@ def check_study(study: StudySpec) -> None:
         said |= {f"arms.{trial.arm_name}: {warning.message}": None for warning in raised}
     for text in said:
         warnings.warn(text, HeatgradWarning, stacklevel=3)
+
+
+def _after(done: int, on_progress: Progress) -> Progress:
+    return lambda epochs, trial: on_progress(done + epochs, trial)
 
 
 def default_workers() -> int:
@@ -217,17 +236,33 @@ def _exists(path: Path) -> bool:
         return False
 
 
+def _one_of_each(study: StudySpec) -> Iterator[Trial]:
+    """Yield the first block of each arm on each task, and with tuned options at their ends."""
+    for trial in plan(study.with_seeds(1)):
+        if trial.role == "report":
+            yield trial
+        elif trial.block == trial.setting == 0:
+            ranges = ranges_of(study, trial.arm_name)
+            for end in (0.0, 1.0):
+                options = {name: where.at(end) for name, where in ranges.items()}
+                optimizer = Component(
+                    kind=trial.optimizer.kind, options=trial.optimizer.options | options
+                )
+                yield trial.model_copy(update={"optimizer": optimizer})
+
+
 def _check_names(study: StudySpec) -> None:
     if not callable(lookup(study.loss, LOSSES, "loss")):
         raise SpecError(f"loss: '{study.loss}' is no function; give a loss of logits and labels")
     tasks, arms = set(), set()
-    for trial in plan(study.with_seeds(1)):
+    for trial in _one_of_each(study):
         if trial.task_name not in tasks:
             tasks.add(trial.task_name)
             where = f"tasks.{trial.task_name}"
             build(find(trial.task, TASKS, "task", where), where, **trial.task.options)
-        if trial.arm_name not in arms:
-            arms.add(trial.arm_name)
+        arm = canonical_json(trial.optimizer.model_dump())
+        if arm not in arms:
+            arms.add(arm)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 optimizer = make_optimizer(trial, _stand_in())

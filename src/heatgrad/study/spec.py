@@ -10,7 +10,9 @@ from heatgrad.core.lookup import nearest
 from heatgrad.core.spec import Spec, digest, parse, read_toml
 from heatgrad.study.components import Component
 from heatgrad.study.metric import METRICS, Metric
-from heatgrad.study.question import MIN_BLOCKS
+from heatgrad.study.question import AS_PUBLISHED, EACH_TUNED, MIN_BLOCKS
+from heatgrad.study.sweep import expanded
+from heatgrad.study.tuning_spec import Budget, Range, TuningSpec
 
 __all__ = ["METRICS", "ArmSpec", "Metric", "ModelSpec", "ScheduleSpec", "StudySpec", "TaskSpec"]
 
@@ -53,6 +55,9 @@ class TaskSpec(Component):
         epochs: Passes over its training part.
         batch_size: Examples a step.
         lr: Learning rate of every arm that has none of its own.
+        budget: Settings tried for each arm, where the study tunes; 1 leaves the task untuned.
+        sweep_of: The entry of the file that this task is a cell of, or empty.
+        dials: What its cell is, by name; in a file, `sweep` holds a list for each dial.
     """
 
     note: str = ""
@@ -61,6 +66,9 @@ class TaskSpec(Component):
     epochs: Positive | None = None
     batch_size: Positive | None = None
     lr: Rate | None = None
+    budget: Budget | None = None
+    sweep_of: str = ""
+    dials: dict[str, float] = Field(default_factory=dict)
 
 
 class ArmSpec(Component):
@@ -70,9 +78,11 @@ class ArmSpec(Component):
         kind: A name of `heatgrad.optim.OPTIMIZERS` or an import path; further keys are its
             options. Without `lr` it takes the task's, else the study's.
         control_of: The arm that this one is a control of.
+        tune: Ranges of its options, beside those of the study's `tuning`.
     """
 
     control_of: str | None = None
+    tune: dict[str, Range] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _lr_is_positive(self) -> "ArmSpec":
@@ -106,6 +116,8 @@ class StudySpec(Spec):
             control are exploratory.
         max_diverged: Largest share of diverged runs, of an arm or its baseline, that leaves a
             comparison valid.
+        tuning: How options are tuned; then every verdict is given twice, in the regimes "as
+            published" (the options of the file) and "each tuned".
         schedule: Learning-rate schedule.
         model: Network.
         tasks: Data sets by name.
@@ -128,6 +140,7 @@ class StudySpec(Spec):
     baseline: str
     confirmatory: tuple[str, ...] = Field(default=(), strict=False)
     max_diverged: Annotated[float, Field(ge=0, le=1)] = 0.5
+    tuning: TuningSpec | None = None
     schedule: ScheduleSpec = ScheduleSpec()
     model: ModelSpec
     tasks: Annotated[dict[Name, TaskSpec], Field(min_length=1)]
@@ -135,27 +148,10 @@ class StudySpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_task_per_noise_level(cls, data: Any) -> Any:
-        """Turn a task with a list of label-noise rates into one task per rate."""
+    def _one_task_per_cell(cls, data: Any) -> Any:
+        """Turn a task with dials into one task for each cell of their grid."""
         tasks = data.get("tasks") if isinstance(data, dict) else None
-        if not isinstance(tasks, dict):
-            return data
-        expanded: dict[str, Any] = {}
-        for name, task in tasks.items():
-            rates = task.get("label_noise") if isinstance(task, dict) else None
-            if isinstance(rates, list):
-                if not all(type(rate) in (int, float) for rate in rates):
-                    raise ValueError(f"tasks.{name}.label_noise must hold numbers, got {rates!r}")
-                if not rates:
-                    raise ValueError(f"tasks.{name}.label_noise must hold at least one rate")
-                variants = {f"{name}, noise {rate:g}": float(rate) for rate in rates}
-                if len(variants) < len(rates) or any(title in tasks for title in variants):
-                    raise ValueError(f"tasks.{name}.label_noise gives two tasks of one name")
-                for title, rate in variants.items():
-                    expanded[title] = {**task, "label_noise": rate}
-            else:
-                expanded[name] = task
-        return {**data, "tasks": expanded}
+        return {**data, "tasks": expanded(tasks)} if isinstance(tasks, dict) else data
 
     @model_validator(mode="after")
     def _arms_exist(self) -> "StudySpec":
@@ -183,6 +179,23 @@ class StudySpec(Spec):
             raise ValueError(f"the baseline '{self.baseline}' cannot be in its own family")
         return self
 
+    @model_validator(mode="after")
+    def _tuning_is_whole(self) -> "StudySpec":
+        if self.tuning is None:
+            for key in [
+                *(f"arms.{name}.tune" for name, arm in self.arms.items() if arm.tune),
+                *(f"tasks.{name}.budget" for name, task in self.tasks.items() if task.budget),
+            ]:
+                raise ValueError(f"{key} needs a table [tuning]")
+            return self
+        for name, arm in self.arms.items():
+            if not self.tuning.space and not arm.tune:
+                raise ValueError(
+                    f"arms.{name} has nothing to tune; give a range for all in [tuning] (space.lr "
+                    f"= [0.001, 1]) or for it (tune.lr = [0.001, 1])"
+                )
+        return self
+
     @classmethod
     def from_dict(cls, data: dict[str, Any], *, source: str = "study") -> "StudySpec":
         """Return the study that plain values describe, or raise SpecError with one line."""
@@ -197,26 +210,64 @@ class StudySpec(Spec):
     def id(self) -> str:
         """The SHA-256 of everything that decides the results and how they are judged."""
         deciding = self.model_dump(mode="json", exclude={"title", "question", "notes"})
+        # What was added to the format later stands there only where it is used.
+        if self.tuning is None:
+            del deciding["tuning"]
         for task in deciding["tasks"].values():
-            del task["note"]
+            for name in ("note", "sweep_of", "dials", *(["budget"] * (task["budget"] is None))):
+                del task[name]
+        for arm in deciding["arms"].values():
+            if not arm["tune"]:
+                del arm["tune"]
         return digest(deciding)
 
     def blocks_of(self, task: str) -> int:
         """Return the number of matched blocks of a task."""
         return self.tasks[task].seeds or self.seeds
 
+    def budget_of(self, task: str) -> int:
+        """Return the number of settings tried for each arm on a task, 1 where nothing is tuned."""
+        if self.tuning is None:
+            return 1
+        return self.tasks[task].budget or self.tuning.budget
+
+    def regimes_of(self, task: str) -> tuple[str, ...]:
+        """Return the regimes in which a task is judged."""
+        return (AS_PUBLISHED,) if self.budget_of(task) == 1 else (AS_PUBLISHED, EACH_TUNED)
+
+    @property
+    def regimes(self) -> tuple[str, ...]:
+        """The regimes of all tasks, "as published" first."""
+        return tuple(dict.fromkeys(r for task in self.tasks for r in self.regimes_of(task)))
+
     @property
     def num_trials(self) -> int:
-        """Number of trials of the whole study."""
-        return len(self.arms) * sum(self.blocks_of(task) for task in self.tasks)
+        """Number of trials of the whole study, those for tuning included."""
+        return len(self.arms) * sum(
+            len(self.regimes_of(task)) * self.blocks_of(task) + self.num_tuning_trials_of(task)
+            for task in self.tasks
+        )
+
+    def num_tuning_trials_of(self, task: str) -> int:
+        """Return the number of trials that tune one arm on a task."""
+        budget = self.budget_of(task)
+        return 0 if self.tuning is None or budget == 1 else budget * self.tuning.blocks
 
     @property
     def family_size(self) -> int:
-        """Number of comparisons in the confirmatory family: its arms on all tasks with a verdict.
+        """Number of comparisons in the largest confirmatory family, of any regime."""
+        return max(self.family_size_of(regime) for regime in self.regimes)
 
-        A task with fewer than 8 blocks gets none, so that nothing is claimed there.
+    def family_size_of(self, regime: str) -> int:
+        """Return the number of comparisons in a regime's confirmatory family.
+
+        It is the confirmatory arms on all tasks of the regime with a verdict: a task with fewer
+        than 8 blocks gets none, so that nothing is claimed there.
         """
-        tasks = sum(self.blocks_of(task) >= MIN_BLOCKS for task in self.tasks)
+        tasks = sum(
+            self.blocks_of(task) >= MIN_BLOCKS and regime in self.regimes_of(task)
+            for task in self.tasks
+        )
         return len(self.confirmatory) * tasks
 
     def role_of(self, arm: str) -> str:

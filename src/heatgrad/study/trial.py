@@ -14,14 +14,15 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from heatgrad.core.errors import SpecError
 from heatgrad.core.lookup import lookup
-from heatgrad.core.random import stream_seed
+from heatgrad.core.random import stream_generator, stream_seed
 from heatgrad.core.spec import Spec, canonical_json, digest
 from heatgrad.data import TASKS, Dataset, Task
+from heatgrad.data.split import stratified_split
 from heatgrad.models import MODELS
 from heatgrad.optim import OPTIMIZERS, diffusion_groups
-from heatgrad.study.components import Component, build, find, resolve
-from heatgrad.study.spec import StudySpec
-from heatgrad.training import LOSSES, SCHEDULES, EpochRecord, can_train, initialised, train
+from heatgrad.study.components import Component, build, find
+from heatgrad.study.question import AS_PUBLISHED
+from heatgrad.training import LOSSES, SCHEDULES, EpochRecord, initialised, train
 
 __all__ = [
     "CURVES",
@@ -32,7 +33,6 @@ __all__ = [
     "make_model",
     "make_optimizer",
     "make_scheduler",
-    "plan",
     "result_of",
     "run_trial",
 ]
@@ -50,7 +50,7 @@ class Trial(Spec):
         task_name: Name of the task in the study.
         arm_name: Name of the arm in the study.
         block: Number of the block of matched runs, from 0.
-        role: What the block is for: `"report"`.
+        role: What the block is for: `"report"`, or `"tuning"`.
         seed: The block's seed; it depends on the study's entropy, role and block alone.
         task: Data.
         model: Network.
@@ -60,7 +60,12 @@ class Trial(Spec):
         epochs: Passes over the training part.
         batch_size: Examples a step.
         protocol: Version of the training protocol.
-        backend: `"loop"` or `"replicas"`; with the first it is no part of the key.
+        backend: `"loop"` or `"replicas"`; with the first it is no part of the key. Nor are the
+            next three, where they are as here.
+        regime: How options were chosen.
+        setting: In a tuning block, the number of the setting, from 0.
+        held_out: In a tuning block, the share of the training part that stands in for the test
+            part, which is not looked at [1].
     """
 
     task_name: str
@@ -77,11 +82,15 @@ class Trial(Spec):
     batch_size: int
     protocol: int = PROTOCOL
     backend: Literal["loop", "replicas"] = "loop"
+    regime: str = AS_PUBLISHED
+    setting: int | None = None
+    held_out: float = 0.0
 
     @property
     def key(self) -> str:
         """SHA-256 of the resolved trial."""
-        left_out = {"backend"} if self.backend == "loop" else set()
+        fields, added = type(self).model_fields, ("backend", "regime", "setting", "held_out")
+        left_out = {name for name in added if getattr(self, name) == fields[name].default}
         return digest(self.model_dump(mode="json", exclude=left_out))
 
 
@@ -110,56 +119,10 @@ class TrialResult:
     chance: dict[str, float] | None = None
 
 
-def plan(study: StudySpec) -> list[Trial]:
-    """Return all trials of a study, block by block, each resolved to the last option.
-
-    Raises:
-        SpecError: If a name or an option in it is unknown.
-    """
-    schedule = resolve(study.schedule, SCHEDULES, "schedule", "schedule")
-    parts, optimizers, backends = {}, {}, {}
-    for task_name, task in study.tasks.items():
-        where = f"tasks.{task_name}"
-        model = task.model or study.model
-        parts[task_name] = (
-            resolve(task, TASKS, "task", where),
-            resolve(model, MODELS, "model", f"{where}: model"),
-        )
-        for arm_name, arm in study.arms.items():
-            chosen = Component(kind=arm.kind, options={"lr": task.lr or study.lr} | arm.options)
-            optimizers[task_name, arm_name] = resolve(
-                chosen, OPTIMIZERS, "optimizer", f"arms.{arm_name}"
-            )
-            backends[task_name, arm_name] = _backend(study, task_name, model, arm_name, arm)
-    trials = []
-    for block in range(max(map(study.blocks_of, study.tasks))):
-        for task_name, task in study.tasks.items():
-            if block >= study.blocks_of(task_name):
-                continue
-            for arm_name in study.arms:
-                trials.append(
-                    Trial(
-                        task_name=task_name,
-                        arm_name=arm_name,
-                        block=block,
-                        role="report",
-                        seed=stream_seed(study.entropy, "report", block),
-                        task=parts[task_name][0],
-                        model=parts[task_name][1],
-                        optimizer=optimizers[task_name, arm_name],
-                        schedule=schedule,
-                        loss=study.loss,
-                        epochs=task.epochs or study.epochs,
-                        batch_size=task.batch_size or study.batch_size,
-                        backend=backends[task_name, arm_name],
-                    )
-                )
-    return trials
-
-
 def load_data(trial: Trial) -> Dataset:
     """Return the trial's data; the last ones are kept, since arms share them."""
-    return _load_data(canonical_json(trial.task.model_dump()), trial.task_name, trial.seed)
+    text = canonical_json(trial.task.model_dump())
+    return _load_data(text, trial.task_name, trial.seed, trial.held_out)
 
 
 def make_model(trial: Trial, dataset: Dataset) -> nn.Module:
@@ -228,37 +191,24 @@ def run_trial(
     ):
         records.append(record)
         on_epoch(record)
-    return result_of(records, model, dataset)
+    return result_of(trial, records, model, dataset)
 
 
-def result_of(records: Sequence[EpochRecord], model: nn.Module, dataset: Dataset) -> TrialResult:
-    """Return what a trained network and its records leave behind."""
-    rows = [asdict(record) for record in records]
+def result_of(
+    trial: Trial, records: Sequence[EpochRecord], model: nn.Module, dataset: Dataset
+) -> TrialResult:
+    """Return what a trained network and its records leave behind; of a tuning trial, the end."""
+    is_tuning = trial.role == "tuning"
+    rows = [asdict(record) for record in records[-1 if is_tuning else 0 :]]
     return TrialResult(
         status="finished" if records[-1].is_finite else "diverged",
         curves={name: [_recorded(row[name]) for row in rows] for name in CURVES},
         ceiling=_ceiling(dataset),
         num_parameters=sum(p.numel() for p in model.parameters()),
         num_train=len(dataset.y_train),
-        weights=_weights(model),
+        weights={} if is_tuning else _weights(model),
         chance=_chance(dataset),
     )
-
-
-def _backend(
-    study: StudySpec, task_name: str, model: Component, arm_name: str, arm: Component
-) -> Literal["loop", "replicas"]:
-    """Return how the trials of an arm on a task are trained."""
-    network = find(model, MODELS, "model", f"tasks.{task_name}: model")
-    optimizer = find(arm, OPTIMIZERS, "optimizer", f"arms.{arm_name}")
-    is_known = all(isinstance(x, type) for x in (network, optimizer))
-    can_be = is_known and can_train(network, optimizer)
-    if study.backend == "replicas" and not can_be:
-        raise SpecError(
-            f"backend 'replicas' needs a network that is an MLP and an optimizer that has a rule, "
-            f"got {model.kind} with {arm.kind}; use backend = 'auto'"
-        )
-    return "replicas" if can_be and study.backend != "loop" else "loop"
 
 
 def _groups(model: nn.Module, kinds: Any, options: dict[str, Any]) -> list[dict[str, Any]]:
@@ -281,7 +231,7 @@ def _check_is(value: Any, kind: type, what: str) -> None:
 
 
 @lru_cache(maxsize=2)
-def _load_data(task_json: str, task_name: str, seed: int) -> Dataset:
+def _load_data(task_json: str, task_name: str, seed: int, held_out: float) -> Dataset:
     component = Component.model_validate(json.loads(task_json))
     where = f"tasks.{task_name}"
     target = find(component, TASKS, "task", where)
@@ -289,7 +239,28 @@ def _load_data(task_json: str, task_name: str, seed: int) -> Dataset:
     _check_is(task, Task, f"{where}: task '{component.kind}'")
     dataset: Dataset = build(task.load, where, seed)
     _check_is(dataset, Dataset, f"{where}: generate")
-    return dataset
+    return dataset if held_out == 0 else _with_validation(dataset, held_out, seed, where)
+
+
+def _with_validation(dataset: Dataset, share: float, seed: int, where: str) -> Dataset:
+    """Return the data without the test part, in whose place a share of the training part stands."""
+    labels = dataset.y_train
+    count = round(share * len(labels))
+    if not 0 < count < len(labels) - 1:
+        raise SpecError(
+            f"{where}: of {len(labels)} training examples a share of {share:g} cannot be held out "
+            f"to tune by; give more examples or another held_out"
+        )
+    kept, held = stratified_split(labels, count, stream_generator(seed, "validation"))
+    return Dataset(
+        x_train=dataset.x_train[kept],
+        y_train=labels[kept],
+        y_train_clean=dataset.y_train_clean[kept],
+        x_test=dataset.x_train[held],
+        y_test=labels[held],
+        y_test_clean=dataset.y_train_clean[held],
+        num_classes=dataset.num_classes,
+    )
 
 
 def _weights(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -238,7 +238,9 @@ def _divergence(question: Question) -> str:
 
 def _caveats(question: Question) -> tuple[str, ...]:
     caveats = []
-    if question.fixed and question.budget == 1:
+    if question.tuned:
+        caveats.append(f"chosen of {question.budget} settings: {', '.join(question.tuned)}")
+    if question.fixed and question.budget is not None:
         caveats.append(f"not tuned: {', '.join(question.fixed)}")
     if question.role == "exploratory":
         caveats.append("exploratory: not in the declared family, a lead and no proof")

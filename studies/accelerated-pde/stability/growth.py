@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from heatgrad.laplacian import Laplacian, spectral_radius
 from heatgrad.optim import max_stable_diffusion
 from heatgrad.study import load_study
-from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, plan
+from heatgrad.study.plan import plan
+from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer
 from heatgrad.training import train
 
 HERE = Path(__file__).resolve().parent
