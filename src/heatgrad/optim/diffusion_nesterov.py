@@ -50,8 +50,8 @@ class DiffusionNesterov(DropInOptimizer):
             divided by it, and learning rate and momentum are recomputed, Eq. (V.12). `"error"`: a
             ValueError. `"off"`: nothing, to show the instability.
         maximize: Ascend instead of descend.
-        foreach: Multi-tensor path; None takes it on CUDA, where `fused` is not taken. Bitwise equal
-            to the plain path.
+        foreach: Multi-tensor path; None takes it on CUDA, where `fused` is not taken. Equal to the
+            plain path but for rounding.
         fused: One pass over memory by a compiled kernel, equal to the plain path but for rounding;
             taken for dense tensors on a CPU (numba; float32 and float64) or a GPU (triton; half
             types too). Along several axes, all from the first of them on must have at most 16,384
@@ -215,7 +215,7 @@ class DiffusionNesterov(DropInOptimizer):
         if not fused.can_diffuse_velocity(group.values, group.dims):
             return False
         if torch.compiler.is_compiling():
-            if not fused_ops.can_compile([group]):
+            if not fused_ops.can_compile([group], self._buffers(group)):
                 return False
             step_velocity = fused_ops.step_velocity
         else:

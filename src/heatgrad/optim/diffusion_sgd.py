@@ -107,7 +107,8 @@ class DiffusionSGD(DiffusedSGD):
         return True
 
     def _step_compiled(self, groups: Sequence[ActiveGroup]) -> bool:
-        if not fused_ops.can_compile(groups):
+        buffers = [buffer for group in groups for buffer in self._buffers(group)]
+        if not fused_ops.can_compile(groups, buffers):
             return False
         fused_ops.step_chain(groups, self._velocities(groups))
         return True

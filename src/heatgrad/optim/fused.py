@@ -46,11 +46,24 @@ def wants_fused(groups: Sequence[ActiveGroup]) -> bool:
 
 
 def is_safe(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> bool:
-    """Whether memory is as a kernel needs it: on one device, of one type, dense, in order."""
+    """Whether memory is as a kernel needs it: of one shape, device and type, dense, in order.
+
+    Args:
+        groups: The groups of a step.
+        buffers: Their momentum buffers, None where there is none yet.
+    """
+    values = [value for group in groups for value in group.values]
+    grads = [grad for group in groups for grad in group.grads]
     tensors = [buffer for buffer in buffers if buffer is not None]
-    for group in groups:
-        tensors += group.values
-        tensors += group.grads
+    shapes = list(map(Tensor.size, values))
+    if shapes != list(map(Tensor.size, grads)):
+        return False
+    if len(tensors) < len(values):
+        shapes = [s for s, buffer in zip(shapes, buffers, strict=True) if buffer is not None]
+    if shapes != list(map(Tensor.size, tensors)):
+        return False
+    tensors += values
+    tensors += grads
     dtype, device = tensors[-1].dtype, tensors[-1].device
     if device.type == "cuda":
         is_known = fused_cuda.is_available(device, dtype)

@@ -22,7 +22,7 @@ _TURNED = ("lr", "momentum", "diffusion", "weight_decay")
 _HAS_NUMBA, _HAS_TRITON = (find_spec(name) is not None for name in ("numba", "triton"))
 
 
-def can_compile(groups: Sequence[ActiveGroup]) -> bool:
+def can_compile(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> bool:
     """Whether a step that is being compiled may call a kernel; `fused.is_safe`, in fewer words."""
     first = groups[0].values[0]
     if first.device.type == "cuda":
@@ -33,7 +33,12 @@ def can_compile(groups: Sequence[ActiveGroup]) -> bool:
         is_known = first.device.type == "cpu" and _HAS_NUMBA and first.dtype in fused.TYPES
     if not is_known:
         return False
+    values = [value for group in groups for value in group.values]
+    if any(b is not None and b.shape != v.shape for b, v in zip(buffers, values, strict=True)):
+        return False
     for group in groups:
+        if any(g.shape != v.shape for g, v in zip(group.grads, group.values, strict=True)):
+            return False
         if group.values is not group.params:  # parts of tensors that are cut over processes
             return False
         for name in _TURNED:

@@ -242,7 +242,7 @@ class GradientDiffusion:
                 raise ValueError(
                     f"diffusion must be at most {bound:g} along {len(dims)} axes of a tensor of "
                     f"shape {tuple(param.shape)} (above it the highest frequencies grow), got "
-                    f"{self.diffusion:g}; lower it, or use mode='implicit'"
+                    f"{float(self.diffusion):g}; lower it, or use mode='implicit'"
                 )
 
 
