@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 
 __all__ = ["path_over_chord", "total_variation"]
 
+# Lengths are recorded to nine digits, from norms in single precision.
+_ROUNDING = 1e-5
+
 
 def total_variation(series: Float[np.ndarray, "*runs steps"]) -> NDArray[np.float64]:
     r"""Return the mean step of a positive series, up or down, relative to its mean.
@@ -83,10 +86,6 @@ def path_over_chord(
         )
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(path > 0, np.maximum(path / end, 1.0), np.nan))
-
-
-# Lengths are recorded to nine digits, from norms in single precision.
-_ROUNDING = 1e-5
 
 
 def _checked(
