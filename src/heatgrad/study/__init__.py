@@ -1,40 +1,59 @@
 """Floor 4: matched comparisons of optimizers: spec, run, store, statistics, verdict."""
 
+from heatgrad.study.areas import NoiseArea, noise_areas
+from heatgrad.study.maps import PhaseMap, phase_maps
 from heatgrad.study.metric import METRICS, Metric
+from heatgrad.study.parts import Parts, parts_of
 from heatgrad.study.presets import PRESETS
 from heatgrad.study.results import Results
 from heatgrad.study.run import load_study, run_study
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.statistics import (
     PairedComparison,
+    area_under_curve,
     compare_paired,
     equivalence_p,
+    fit_boundary,
     sign_flip_interval,
     sign_flip_p,
+    split_by_dials,
+    variance_shares,
 )
 from heatgrad.study.store import Record, Store
 from heatgrad.study.table import compare_table, read_runs
+from heatgrad.study.tuning import Tuning
 from heatgrad.study.verdict import Question, Verdict, judge, judge_all
 
 __all__ = [
     "METRICS",
     "PRESETS",
     "Metric",
+    "NoiseArea",
     "PairedComparison",
+    "Parts",
+    "PhaseMap",
     "Question",
     "Record",
     "Results",
     "Store",
     "StudySpec",
+    "Tuning",
     "Verdict",
+    "area_under_curve",
     "compare_paired",
     "compare_table",
     "equivalence_p",
+    "fit_boundary",
     "judge",
     "judge_all",
     "load_study",
+    "noise_areas",
+    "parts_of",
+    "phase_maps",
     "read_runs",
     "run_study",
     "sign_flip_interval",
     "sign_flip_p",
+    "split_by_dials",
+    "variance_shares",
 ]
