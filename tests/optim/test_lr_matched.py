@@ -170,3 +170,22 @@ def test_a_rate_that_is_a_tensor(parameters, give_gradients, lr, foreach):
     for ours, theirs in zip(*ends, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)  # [0.1] is float32
     assert lr.item() == pytest.approx(0.1)
+
+
+def test_compiled_steps_keep_the_mean(parameters, give_gradients):
+    """The traced graph, run operation by operation: the eager means, and steps to rounding."""
+    torch.compiler.reset()
+    ends = []
+    for compiled in (True, False):
+        params = parameters(((3, 4), (5,)), dtype=torch.float32)
+        optimizer = LRMatchedSGD(params, lr=torch.tensor(0.1), momentum=0.9, diffusion=0.2)
+        step = torch.compile(optimizer.step, backend="aot_eager") if compiled else optimizer.step
+        for number in range(3):
+            give_gradients(params, number)
+            step()
+        assert optimizer.param_groups[0]["num_ratios"] == 3
+        ends.append((params, mean(optimizer)))
+    (ours, our_mean), (theirs, their_mean) = ends
+    assert our_mean == pytest.approx(their_mean, rel=1e-7)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)

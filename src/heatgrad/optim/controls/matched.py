@@ -114,7 +114,8 @@ class LRMatchedSGD(DiffusedSGD):
         """Count the step's ratio; the gradients are followed as they are."""
         if is_still(groups):
             return
-        self.param_groups[0] |= dict(zip(_STATE, self._with_ratio_of(groups), strict=True))
+        for name, value in zip(_STATE, self._with_ratio_of(groups), strict=True):
+            self.param_groups[0][name] = value
 
     def _rate(self, options: dict[str, Any]) -> float | Tensor:
         lr: float | Tensor = options["lr"]
