@@ -12,6 +12,7 @@ from heatgrad.optim import (
     NormMatchedPlaceboSGD,
     PlaceboDiffusionSGD,
 )
+from heatgrad.optim.sharded import Layout
 
 SHAPES = ((3, 4), (), (5,), (0, 3), (2, 1, 3), (1,))
 SIZES = [int(np.prod(shape)) for shape in SHAPES]
@@ -205,3 +206,33 @@ def test_norm_matched_placebo_keeps_the_placebos_direction(parameters, give_grad
     factors = (ours / theirs).numpy()
     np.testing.assert_allclose(factors, factors[0], rtol=1e-13)
     assert abs(factors[0] - 1) > 1e-3
+
+
+@pytest.mark.parametrize("build", [PlaceboDiffusionSGD, NormMatchedPlaceboSGD])
+def test_placebos_refuse_parts_of_tensors(build):
+    """One permutation of all elements cannot be had from a part; the message names the control."""
+    param = torch.nn.Parameter(torch.ones(4))
+    param.grad = torch.ones(4)
+    optimizer = build([param], diffusion=0.2)
+    (group,) = optimizer._active_groups()
+    group.layouts = [Layout((8,), (2,), ((0, 0),), (0,))]
+    with pytest.raises(RuntimeError, match=f"{build.__name__} permutes all .* NormMatchedSGD"):
+        optimizer._transform([group])
+
+
+@pytest.mark.parametrize("where", ["constructor", "added", "edited"])
+def test_layout_refuses_a_mean(where):
+    """A mean has no neighbours: the control would be the method itself."""
+    param, other = (torch.nn.Parameter(torch.ones(4)) for _ in range(2))
+    param.grad = torch.ones(4)
+    optimizer = LayoutDiffusionSGD([param], diffusion=0.2)
+    with pytest.raises(ValueError, match="the layout control's mode must be 'global', got 'layer'"):
+        if where == "constructor":
+            LayoutDiffusionSGD([{"params": [param], "mode": "layer"}])
+        elif where == "added":
+            optimizer.add_param_group({"params": [other], "mode": "layer"})
+        else:
+            optimizer.param_groups[0]["mode"] = "layer"
+            optimizer.step()
+    assert len(optimizer.param_groups) == 1
+    assert torch.equal(param.detach(), torch.ones(4))
