@@ -220,19 +220,26 @@ def test_placebos_refuse_parts_of_tensors(build):
         optimizer._transform([group])
 
 
-@pytest.mark.parametrize("where", ["constructor", "added", "edited"])
-def test_layout_refuses_a_mean(where):
+def edit_and_step(optimizer):
+    optimizer.param_groups[0]["mode"] = "layer"
+    optimizer.step()
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda optimizer: LayoutDiffusionSGD([{"params": [torch.ones(2)], "mode": "layer"}]),
+        lambda optimizer: optimizer.add_param_group({"params": [torch.ones(2)], "mode": "layer"}),
+        edit_and_step,
+    ],
+    ids=["constructor", "added", "edited"],
+)
+def test_layout_refuses_a_mean(refused):
     """A mean has no neighbours: the control would be the method itself."""
-    param, other = (torch.nn.Parameter(torch.ones(4)) for _ in range(2))
+    param = torch.nn.Parameter(torch.ones(4))
     param.grad = torch.ones(4)
     optimizer = LayoutDiffusionSGD([param], diffusion=0.2)
     with pytest.raises(ValueError, match="the layout control's mode must be 'global', got 'layer'"):
-        if where == "constructor":
-            LayoutDiffusionSGD([{"params": [param], "mode": "layer"}])
-        elif where == "added":
-            optimizer.add_param_group({"params": [other], "mode": "layer"})
-        else:
-            optimizer.param_groups[0]["mode"] = "layer"
-            optimizer.step()
+        refused(optimizer)
     assert len(optimizer.param_groups) == 1
     assert torch.equal(param.detach(), torch.ones(4))
