@@ -3,9 +3,24 @@
 import pytest
 import torch
 
-from heatgrad.optim import OPTIMIZERS, DiffusionSGD, NormMatchedSGD, PlaceboDiffusionSGD
+from heatgrad.optim import (
+    OPTIMIZERS,
+    DiffusionSGD,
+    LayoutDiffusionSGD,
+    LRMatchedSGD,
+    NormMatchedPlaceboSGD,
+    NormMatchedSGD,
+    PlaceboDiffusionSGD,
+)
 
-CLASSES = (DiffusionSGD, NormMatchedSGD, PlaceboDiffusionSGD)
+CLASSES = (
+    DiffusionSGD,
+    NormMatchedSGD,
+    LRMatchedSGD,
+    PlaceboDiffusionSGD,
+    NormMatchedPlaceboSGD,
+    LayoutDiffusionSGD,
+)
 MODES = {"layer": 0.5, "layer_literal": 0.5, "centralize": 1.0, "centralize_channel": 1.0}
 
 

@@ -3,8 +3,23 @@
 import pytest
 import torch
 
-from heatgrad.optim import DiffusionSGD, NormMatchedSGD, PlaceboDiffusionSGD
+from heatgrad.optim import (
+    DiffusionSGD,
+    LayoutDiffusionSGD,
+    LRMatchedSGD,
+    NormMatchedPlaceboSGD,
+    NormMatchedSGD,
+    PlaceboDiffusionSGD,
+)
 
+CLASSES = (
+    DiffusionSGD,
+    NormMatchedSGD,
+    LRMatchedSGD,
+    PlaceboDiffusionSGD,
+    NormMatchedPlaceboSGD,
+    LayoutDiffusionSGD,
+)
 SHAPES = ((2, 2), (3,))
 
 
@@ -24,7 +39,7 @@ def two_steps(build, options, lr, weight_decay, *start):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
-@pytest.mark.parametrize("build", [DiffusionSGD, NormMatchedSGD, PlaceboDiffusionSGD])
+@pytest.mark.parametrize("build", CLASSES)
 @pytest.mark.parametrize(
     "options",
     [

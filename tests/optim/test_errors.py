@@ -5,9 +5,23 @@ import warnings
 import pytest
 import torch
 
-from heatgrad.optim import DiffusionSGD, NormMatchedSGD, PlaceboDiffusionSGD
+from heatgrad.optim import (
+    DiffusionSGD,
+    LayoutDiffusionSGD,
+    LRMatchedSGD,
+    NormMatchedPlaceboSGD,
+    NormMatchedSGD,
+    PlaceboDiffusionSGD,
+)
 
-CLASSES = (DiffusionSGD, NormMatchedSGD, PlaceboDiffusionSGD)
+CLASSES = (
+    DiffusionSGD,
+    NormMatchedSGD,
+    LRMatchedSGD,
+    PlaceboDiffusionSGD,
+    NormMatchedPlaceboSGD,
+    LayoutDiffusionSGD,
+)
 
 VALUES = [
     ({"lr": -0.1}, "lr must be finite and at least 0, got -0.1"),
@@ -52,7 +66,7 @@ def test_wrong_values(weight, build, options, message):
         build([{"params": [weight], **options}])
 
 
-@pytest.mark.parametrize("build", [DiffusionSGD, NormMatchedSGD])
+@pytest.mark.parametrize("build", [DiffusionSGD, NormMatchedSGD, LRMatchedSGD])
 @pytest.mark.parametrize(("options", "message"), MODE_VALUES, ids=str)
 def test_wrong_modes(weight, build, options, message):
     """Bounds depend on the mode: the gain 1 - lam s, or 1 - lam, must not pass -1."""

@@ -4,8 +4,23 @@ import itertools
 import pytest
 import torch
 
-from heatgrad.optim import DiffusionSGD, NormMatchedSGD, PlaceboDiffusionSGD
+from heatgrad.optim import (
+    DiffusionSGD,
+    LayoutDiffusionSGD,
+    LRMatchedSGD,
+    NormMatchedPlaceboSGD,
+    NormMatchedSGD,
+    PlaceboDiffusionSGD,
+)
 
+CLASSES = (
+    DiffusionSGD,
+    NormMatchedSGD,
+    LRMatchedSGD,
+    PlaceboDiffusionSGD,
+    NormMatchedPlaceboSGD,
+    LayoutDiffusionSGD,
+)
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.complex64)
 # (momentum, dampening, nesterov): all that torch allows.
 HEAVY_BALLS = (
@@ -52,7 +67,7 @@ def test_without_diffusion_is_torch_sgd_bit_for_bit(assert_equal_runs, dtype, lr
         )
 
 
-@pytest.mark.parametrize("optimizer", [DiffusionSGD, NormMatchedSGD, PlaceboDiffusionSGD])
+@pytest.mark.parametrize("optimizer", CLASSES)
 @pytest.mark.parametrize("extra", [{}, {"fused": True}, {"differentiable": True}], ids=str)
 def test_every_class_without_diffusion_is_torch_sgd(assert_equal_runs, optimizer, extra):
     """Torch's for-loop, also for `fused` (which has no kernel yet) and `differentiable`."""

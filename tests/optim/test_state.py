@@ -8,9 +8,23 @@ import warnings
 import pytest
 import torch
 
-from heatgrad.optim import DiffusionSGD, NormMatchedSGD, PlaceboDiffusionSGD
+from heatgrad.optim import (
+    DiffusionSGD,
+    LayoutDiffusionSGD,
+    LRMatchedSGD,
+    NormMatchedPlaceboSGD,
+    NormMatchedSGD,
+    PlaceboDiffusionSGD,
+)
 
-CLASSES = (DiffusionSGD, NormMatchedSGD, PlaceboDiffusionSGD)
+CLASSES = (
+    DiffusionSGD,
+    NormMatchedSGD,
+    LRMatchedSGD,
+    PlaceboDiffusionSGD,
+    NormMatchedPlaceboSGD,
+    LayoutDiffusionSGD,
+)
 OPTIONS = {"lr": 0.1, "momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01}
 
 

@@ -19,6 +19,9 @@ ARMS = {
     "DiffusionSGD": {"diffusion": 0.2, "momentum": 0.9, "weight_decay": 1e-3, "max_norm": 1.0},
     "NormMatchedSGD": {"diffusion": 0.2, "momentum": 0.9},
     "PlaceboDiffusionSGD": {"diffusion": 0.2, "momentum": 0.5, "dampening": 0.2},
+    "NormMatchedPlaceboSGD": {"diffusion": 0.2, "momentum": 0.5, "weight_decay": 1e-3},
+    "LRMatchedSGD": {"diffusion": 0.2, "momentum": 0.9, "nesterov": True, "max_norm": 1.0},
+    "LayoutDiffusionSGD": {"diffusion": 0.2, "momentum": 0.9, "max_norm": 1.0},
     "LaplacianSmoothingSGD": {"diffusion": 1.0},
     "SobolevSGD": {"diffusion": 1.0},
     "DiffusionNesterov": {"dims": 0, "diffusion": 2.0, "weight_decay": 1e-3},
@@ -36,7 +39,9 @@ VARIANTS = [
     ),
     ("DiffusionSGD", {"diffusion": 0.0, "maximize": True, "lr": 1e-3}),
     ("SobolevSGD", {"diffusion": 0.0}),
-    ("PlaceboDiffusionSGD", {"diffusion": 0.0}),
+    *((f"{kind}SGD", {"diffusion": 0.0}) for kind in ("PlaceboDiffusion", "LRMatched")),
+    ("LRMatchedSGD", {"diffusion": 0.5, "mode": "layer"}),
+    ("LayoutDiffusionSGD", {"diffusion": 0.2, "boundary": "periodic"}),
 ]
 EVERY = [*ARMS.items(), *VARIANTS]
 CURVES = ("lr", "train_loss", "test_loss", "test_accuracy", "grad_norm", "diffusion_ratio")

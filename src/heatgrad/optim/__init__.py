@@ -10,7 +10,13 @@ from heatgrad.optim.accelerated_pde import (
     refine,
     sgd_to_pde,
 )
-from heatgrad.optim.controls import NormMatchedSGD, PlaceboDiffusionSGD
+from heatgrad.optim.controls import (
+    LayoutDiffusionSGD,
+    LRMatchedSGD,
+    NormMatchedPlaceboSGD,
+    NormMatchedSGD,
+    PlaceboDiffusionSGD,
+)
 from heatgrad.optim.decay import LinearDiffusionDecay
 from heatgrad.optim.diffusion_nesterov import DiffusionNesterov
 from heatgrad.optim.diffusion_sgd import DiffusionSGD
@@ -24,8 +30,11 @@ __all__ = [
     "DiffusedNesterov",
     "DiffusionNesterov",
     "DiffusionSGD",
+    "LRMatchedSGD",
     "LaplacianSmoothingSGD",
+    "LayoutDiffusionSGD",
     "LinearDiffusionDecay",
+    "NormMatchedPlaceboSGD",
     "NormMatchedSGD",
     "PlaceboDiffusionSGD",
     "SobolevSGD",
@@ -42,7 +51,10 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "AdamW": torch.optim.AdamW,
     "DiffusionNesterov": DiffusionNesterov,
     "DiffusionSGD": DiffusionSGD,
+    "LRMatchedSGD": LRMatchedSGD,
     "LaplacianSmoothingSGD": LaplacianSmoothingSGD,
+    "LayoutDiffusionSGD": LayoutDiffusionSGD,
+    "NormMatchedPlaceboSGD": NormMatchedPlaceboSGD,
     "NormMatchedSGD": NormMatchedSGD,
     "PlaceboDiffusionSGD": PlaceboDiffusionSGD,
     "SGD": torch.optim.SGD,

@@ -90,6 +90,11 @@ class TransformedSGD(DropInOptimizer):
         if max_norm is not None and grads:
             put(groups, updates.clip(grads, sharded.global_norm(grads, layouts), max_norm))
 
+    def _rate(self, options: dict[str, Any]) -> float | Tensor:
+        """Return the learning rate of a step of a group."""
+        lr: float | Tensor = options["lr"]
+        return lr
+
     def _update(self, group: ActiveGroup) -> None:
         options, params = group.options, group.values
         if not params:
@@ -99,7 +104,7 @@ class TransformedSGD(DropInOptimizer):
         if has_momentum:
             buffers = self._buffers(group)
         heavy_ball = {
-            "lr": options["lr"],
+            "lr": self._rate(options),
             "momentum": options["momentum"],
             "dampening": options["dampening"],
             "nesterov": options["nesterov"],

@@ -20,6 +20,7 @@ __all__ = [
     "check_diffusion",
     "check_group",
     "check_groups_agree",
+    "check_is_chain",
     "check_is_dict",
     "check_placebo",
     "check_rates",
@@ -194,11 +195,16 @@ def check_groups_agree(groups: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def check_placebo(groups: Sequence[Mapping[str, Any]]) -> None:
-    """Raise ValueError or TypeError for what one permutation of all elements cannot be."""
+def check_is_chain(groups: Sequence[Mapping[str, Any]], whose: str) -> None:
+    """Raise ValueError if a group of a control does not diffuse along the chain."""
     for group in groups:
         if group["mode"] != "global":
-            raise ValueError(f"the placebo's mode must be 'global', got {group['mode']!r}")
+            raise ValueError(f"{whose} mode must be 'global', got {group['mode']!r}")
+
+
+def check_placebo(groups: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ValueError or TypeError for what one permutation of all elements cannot be."""
+    check_is_chain(groups, "the placebo's")
     # A group has no seed yet while the constructor adds it.
     seeds = [group["seed"] for group in groups if "seed" in group]
     for seed in seeds:

@@ -144,7 +144,11 @@ def chain_ends(chain: Sequence[ActiveGroup], *, decayed: bool) -> sharded.ChainN
     grads = [grad for group in chain for grad in group.grads]
     return sharded.chain_neighbours(
         layouts,
-        [tuple(param.shape) for group in chain for param in group.params],
+        [
+            tuple(value.shape if layout is None else layout.shape)
+            for group in chain
+            for value, layout in zip(group.grads, group.layouts, strict=True)
+        ],
         [source for group in chain for source in group.sources(decayed=decayed)],
         chain[0].options["boundary"],
         dtype=reduce(torch.promote_types, (grad.dtype for grad in grads)),

@@ -22,6 +22,8 @@ from heatgrad.optim import (
     DiffusionNesterov,
     DiffusionSGD,
     LaplacianSmoothingSGD,
+    LayoutDiffusionSGD,
+    LRMatchedSGD,
     NormMatchedSGD,
     SobolevSGD,
     diffuse_gradients,
@@ -63,6 +65,11 @@ def cases(*, thorough):
         yield mode, partial(DiffusionSGD, **MOMENTUM, **options)
     yield "refined", partial(velocity, dims=0, diffusion=2.0)
     yield "norm-matched", partial(NormMatchedSGD, **MOMENTUM, diffusion=0.2, weight_decay=0.1)
+    yield "lr-matched", partial(LRMatchedSGD, **EVERYTHING, diffusion=0.2)
+    for boundary, foreach in pairs if thorough else (pairs[0], pairs[4], pairs[8]):
+        ends = {"boundary": boundary, "foreach": foreach}
+        layout = partial(LayoutDiffusionSGD, **EVERYTHING, diffusion=0.2, **ends)
+        yield f"layout-{boundary}-{foreach}", layout
     pairs = list(itertools.product(BOUNDARIES, (0.1, 1.0, 30.0)))
     for boundary, sigma in pairs if thorough else (pairs[1], pairs[3], pairs[8]):
         options = {"boundary": boundary, "diffusion": sigma}

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
@@ -46,6 +46,12 @@ class Layout:
     def cut_axes(self) -> tuple[int, ...]:
         """The tensor axes that are cut, in order."""
         return tuple(sorted({axis for _, axis in self.cuts}))
+
+    @cached_property
+    def transposed(self) -> "Layout":
+        """How the tensor with its axes in reverse order is cut, of which parts are held alike."""
+        cuts = tuple((mesh_axis, len(self.shape) - 1 - axis) for mesh_axis, axis in self.cuts)
+        return replace(self, shape=self.shape[::-1], cuts=cuts)
 
     @cached_property
     def box(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

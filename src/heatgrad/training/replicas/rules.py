@@ -16,6 +16,9 @@ from heatgrad.optim import (
     DiffusionNesterov,
     DiffusionSGD,
     LaplacianSmoothingSGD,
+    LayoutDiffusionSGD,
+    LRMatchedSGD,
+    NormMatchedPlaceboSGD,
     NormMatchedSGD,
     PlaceboDiffusionSGD,
     SobolevSGD,
@@ -109,17 +112,21 @@ class Transformed(Rule):
         return None if after is before else (before, after)
 
     def step(self) -> None:
+        self._follow(self.values, self.transform(self._decayed()), self.options["lr"])
+
+    def _follow(self, values: Tensor, grads: Tensor, lr: float) -> None:
+        """Clip the directions, and step values along them."""
         options = self.options
-        grads = self.transform(self._decayed())
         max_norm = options.get("max_norm")
         if max_norm is not None:
             lengths = _lengths(grads)
             grads = grads * (max_norm / lengths.clamp(min=max_norm)).to(grads.dtype)
-        names = ("lr", "momentum", "dampening", "nesterov")
+        names = ("momentum", "dampening", "nesterov")
         updates.heavy_ball(
-            [self.values],
+            [values],
             [grads],
             self._buffers,
+            lr=lr,
             **{name: options[name] for name in names},
             differentiable=False,
         )
@@ -170,8 +177,7 @@ class NormMatched(Diffused):
         diffused = super().transform(grads)
         if diffused is grads:
             return grads
-        length = _lengths(grads)
-        factor = _lengths(diffused) / torch.where(length > 0, length, torch.ones_like(length))
+        factor = _lengths(diffused) / _one_where_zero(_lengths(grads))
         return grads * factor.to(grads.dtype)
 
 
@@ -249,11 +255,75 @@ class Velocity(Rule):
             )
 
 
+class NormMatchedPlacebo(Placebo):
+    """`NormMatchedPlaceboSGD`."""
+
+    def transform(self, grads: Tensor) -> Tensor:
+        placebo = super().transform(grads)
+        if placebo is grads:
+            return grads
+        factor = _lengths(Diffused.transform(self, grads)) / _one_where_zero(_lengths(placebo))
+        return placebo * factor.to(grads.dtype)
+
+
+class Layout(Diffused):
+    """`LayoutDiffusionSGD`."""
+
+    def transform(self, grads: Tensor) -> Tensor:
+        if self.options["diffusion"] == 0:
+            return grads
+        turned = torch.cat([_turned(part) for _, part in self._by_parameter(grads)], 1)
+        diffused = super().transform(turned)
+        back = torch.empty_like(grads)
+        for name, columns in self.stack.columns.items():
+            shape = self.stack.params[name].shape[1:]
+            back[:, columns] = _turned(diffused[:, columns].view(-1, *reversed(shape)))
+        return back
+
+
+class LRMatched(Diffused):
+    """`LRMatchedSGD`; each row has its own mean."""
+
+    def __init__(self, optimizers: Sequence[Optimizer], stack: Stack, rows: slice) -> None:
+        super().__init__(optimizers, stack, rows)
+        self._total = self.values.new_zeros((len(self.values), 1), dtype=torch.float64)
+        self._number = torch.zeros_like(self._total)
+
+    def transform(self, grads: Tensor) -> Tensor:
+        if self.options["diffusion"] == 0:
+            return grads
+        return grads * _mean(*self._with_ratio_of(grads)).to(grads.dtype)
+
+    def step(self) -> None:
+        if self.options["diffusion"] == 0:
+            super().step()
+            return
+        grads = self._decayed()
+        self._total, self._number = self._with_ratio_of(grads)
+        rate = self.options["lr"] * _mean(self._total, self._number)
+        moved = torch.zeros_like(self.values)
+        self._follow(moved, grads, 1.0)
+        self.values.add_(moved.mul_(rate.to(moved.dtype)))
+
+    def _with_ratio_of(self, grads: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum and number of each row's ratios so far and that of decayed gradients."""
+        length, diffused = _lengths(grads), _lengths(super().transform(grads))
+        max_norm = self.options["max_norm"]
+        if max_norm is not None:
+            length, diffused = length.clamp(max=max_norm), diffused.clamp(max=max_norm)
+        ratio = diffused / _one_where_zero(length)
+        is_counted = (length > 0) & ratio.isfinite()
+        return self._total + torch.where(is_counted, ratio, 0.0), self._number + is_counted
+
+
 _RULES: dict[type[Optimizer], type[Rule]] = {
     **dict.fromkeys(_ELEMENTWISE, Elementwise),
     DiffusionSGD: Diffused,
     NormMatchedSGD: NormMatched,
     PlaceboDiffusionSGD: Placebo,
+    NormMatchedPlaceboSGD: NormMatchedPlacebo,
+    LRMatchedSGD: LRMatched,
+    LayoutDiffusionSGD: Layout,
     LaplacianSmoothingSGD: Smoothed,
     SobolevSGD: Smoothed,
     DiffusionNesterov: Velocity,
@@ -298,3 +368,18 @@ def _lengths(rows: Tensor) -> Tensor:
     """Return the Euclidean norm of each row, float64, shape (rows, 1)."""
     lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=torch.float64)
     return lengths
+
+
+def _one_where_zero(lengths: Tensor) -> Tensor:
+    """Return lengths to divide by: a zero is divided by one, and stays zero."""
+    return torch.where(lengths > 0, lengths, torch.ones_like(lengths))
+
+
+def _mean(total: Tensor, number: Tensor) -> Tensor:
+    """Return the mean of each row's ratios; 1 where there is none yet."""
+    return torch.where(number > 0, total / number.clamp(min=1), torch.ones_like(total))
+
+
+def _turned(part: Tensor) -> Tensor:
+    """Return one parameter's rows, shape (rows, *shape), flattened with its axes reversed."""
+    return part.permute(0, *range(part.dim() - 1, 0, -1)).flatten(1)
