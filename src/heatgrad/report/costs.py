@@ -168,13 +168,18 @@ def _row(arm: str, role: str, color: str, cost: Cost, longest: int) -> CostRow:
         arm=arm,
         role=role,
         color=color,
-        step=Cell(f"{1e3 * cost.step_seconds:.3g} ms", cost.step_seconds),
-        epoch=Cell(f"{cost.epoch_seconds:.3g} s", cost.epoch_seconds),
+        step=Cell(f"{_three_digits(1e3 * cost.step_seconds)} ms", cost.step_seconds),
+        epoch=Cell(f"{_three_digits(cost.epoch_seconds)} s", cost.epoch_seconds),
         ratio=ratio,
         epochs=Cell(f"{cost.epochs:g}" if has_reached else never, cost.epochs),
         steps=Cell(f"{cost.steps:,.0f}", cost.steps) if has_reached else EMPTY,
         reached=Cell(f"{cost.num_reached} of {cost.num_runs}", cost.num_reached / cost.num_runs),
     )
+
+
+def _three_digits(value: float) -> str:
+    """Return a positive number in three digits, or all of those before the point."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def _epoch_seconds(record: Record) -> float:

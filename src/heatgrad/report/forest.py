@@ -35,6 +35,7 @@ class Effect:
         secondary: Further intervals by name, drawn thinner below it [metric].
         spread: Smallest and largest difference, drawn where there is no interval [metric].
         is_control: Whether it is a control of the arm above it.
+        num_blocks: Number of matched runs.
     """
 
     arm: str
@@ -44,6 +45,7 @@ class Effect:
     secondary: dict[str, Interval]
     spread: Interval | None
     is_control: bool
+    num_blocks: int
 
 
 def effects_of(
@@ -123,17 +125,18 @@ def forest_picture(
 
 def _effect(verdict: Verdict, color: str, is_control: bool) -> Effect:
     question, comparison = verdict.question, verdict.comparison
+    n = question.num_blocks
     has_diverged = not question.metric.percent and (
         question.metric.worst in question.values + question.baseline_values
     )
     if has_diverged:  # a rank is no measurement: there is nothing to draw to scale
-        return Effect(question.arm, color, None, None, {}, None, is_control)
+        return Effect(question.arm, color, None, None, {}, None, is_control, n)
     if comparison is None:
-        mean = sum(verdict.spread) / 2 if question.num_blocks == 1 else None
-        return Effect(question.arm, color, mean, None, {}, verdict.spread, is_control)
+        mean = verdict.spread[0] if n == 1 else None
+        return Effect(question.arm, color, mean, None, {}, verdict.spread, is_control, n)
     secondary = {"t": verdict.t_interval, "BCa": verdict.bca_interval}
     ends = (comparison.low, comparison.high)
-    return Effect(question.arm, color, comparison.mean, ends, secondary, None, is_control)
+    return Effect(question.arm, color, comparison.mean, ends, secondary, None, is_control, n)
 
 
 def _draw(ax: Axes, row: int, effect: Effect, scale: float, *, has_secondary: bool) -> None:
@@ -155,7 +158,7 @@ def _draw(ax: Axes, row: int, effect: Effect, scale: float, *, has_secondary: bo
     elif effect.spread is not None:
         ends = [scale * end for end in effect.spread]
         ax.plot(ends, [row, row], color=effect.color, linewidth=1.2, linestyle=":")
-        _name_line(ax, ends[1], row, "range" if ends[0] < ends[1] else "one run")
+        _name_line(ax, ends[1], row, "range" if effect.num_blocks > 1 else "one run")
     if effect.mean is not None:
         ax.plot(
             scale * effect.mean,

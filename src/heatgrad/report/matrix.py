@@ -18,7 +18,7 @@ class MatrixCell:
 
     Attributes:
         word: The verdict, or empty where no block is finished yet.
-        difference: Mean paired difference; empty where there is none.
+        difference: Mean paired difference; the range where there are too few runs for a mean.
         sentence: The reason of the word.
     """
 
@@ -96,9 +96,8 @@ def verdict_matrices(
 
 def _cell(verdict: Verdict) -> MatrixCell:
     comparison, question = verdict.comparison, verdict.question
-    difference = (
-        ""
-        if comparison is None
-        else show_difference(comparison.mean, question.metric, question.num_blocks, unit=False)
-    )
-    return MatrixCell(verdict.word, difference, verdict.sentence)
+    shown = verdict.spread if comparison is None else (comparison.mean,)
+    numbers = [
+        show_difference(value, question.metric, question.num_blocks, unit=False) for value in shown
+    ]
+    return MatrixCell(verdict.word, " to ".join(dict.fromkeys(numbers)), verdict.sentence)

@@ -19,7 +19,7 @@ __all__ = ["PhaseCell", "phase_map", "plot_phase"]
 # Words that say that there is a difference: without a small q they are leads.
 _CLAIMS = ("HELPS", "HELPS-NOT-BECAUSE", "HURTS", "TRIVIAL")
 _SHORT = {
-    "HELPS-NOT-BECAUSE": "NOT BECAUSE",
+    "HELPS-NOT-BECAUSE": "SHARED",  # a control shares the gain
     "INCONCLUSIVE": "OPEN",
     "EQUIVALENT": "EQUAL",
     "NO VERDICT": "TOO FEW",

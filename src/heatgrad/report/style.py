@@ -132,7 +132,7 @@ def to_svg(fig: Figure, *, name: str, title: str) -> str:
     # Sizes come from the page; the ids matplotlib gives to groups repeat from figure to figure.
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
+    svg = re.sub(r'<g id="[^"]*"(/?)>', r"<g\1>", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = themed_svg(svg)
     return svg.replace("<svg", f'<svg role="img" aria-label="{_escaped(title)}"', 1)
