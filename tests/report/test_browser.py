@@ -31,8 +31,9 @@ def open_page(browser, page_path):
     """Return the function `width -> page`, opened; at the end nothing else was asked for."""
     messages, requests, opened = [], [], []
 
-    def open_(width):
-        page = browser.new_page(viewport={"width": width, "height": 900})
+    def open_(width, scheme="light"):
+        size = {"width": width, "height": 900}
+        page = browser.new_page(viewport=size, color_scheme=scheme)
         page.on("console", lambda message: messages.append(message.text))
         page.on("pageerror", lambda error: messages.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
@@ -52,10 +53,10 @@ def test_the_page_fits_and_every_figure_is_seen(open_page, width):
     page = open_page(width)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     figures = page.locator("figure svg").evaluate_all(SIZES)
-    assert len(figures) == 28
+    assert len(figures) == 32
     assert min(min(size) for size in figures) > 80
     assert max(size[0] for size in figures) <= width
-    assert all(page.locator("figure svg").nth(k).is_visible() for k in (0, 1, 20, 27))
+    assert all(page.locator("figure svg").nth(k).is_visible() for k in (0, 1, 20, 31))
     assert page.evaluate(OVERLAPS) == 0
     table, figure = page.locator("table").first, page.locator("figure").first
     assert table.bounding_box()["y"] < figure.bounding_box()["y"]
@@ -77,10 +78,72 @@ def test_text_in_figures_is_readable_on_a_phone(open_page):
 def test_the_verdict_is_read_without_scrolling_sideways(open_page):
     page = open_page(390)
     words = page.locator("td .word")
+    assert words.count() == 28
     for k in range(0, words.count(), 7):
         box = words.nth(k).bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 390
+
+
+def column(table, number):
+    """Return the texts of a column of a table, from the top."""
+    script = "(t, k) => [...t.tBodies[0].rows].map(r => r.cells[k].dataset.text || r.cells[k]"
+    return table.evaluate(f"{script}.childNodes[0]?.textContent || '')", number)
+
+
+NUMBERS = """t => ["10", "9", "\u22123", "", "200", "1e-05", "9"].forEach((text, k) => {
+  const cell = t.tBodies[0].rows[k].cells[3];
+  cell.textContent = text;
+  delete cell.dataset.key;
+  if (text) cell.dataset.key = text.replace("\u2212", "-");
+})"""
+
+
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_tables_sort_by_keyboard_and_return(open_page, key):
+    """Numbers sort as numbers (as texts, 10 stands before 9); what has none is always last."""
+    page = open_page(1200)
+    table = page.locator("table.sortable").first
+    table.evaluate(NUMBERS)
+    before = column(table, 0)
+    button = table.get_by_role("button", name="difference")
+    head = button.locator("xpath=..")
+    button.focus()
+    page.keyboard.press(key)
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert column(table, 3) == ["−3", "1e-05", "9", "9", "10", "200", ""]
+    page.keyboard.press(key)
+    assert head.get_attribute("aria-sort") == "descending"
+    assert column(table, 3) == ["200", "10", "9", "9", "1e-05", "−3", ""]
+    page.keyboard.press(key)
+    assert head.get_attribute("aria-sort") is None
+    assert column(table, 0) == before
+
+
+def test_words_sort_too_and_one_column_at_a_time(open_page):
+    table = open_page(1200).locator("table.sortable").first
+    table.get_by_role("button", name="difference").click()
+    table.get_by_role("button", name="arm").click()
+    names = column(table, 0)
+    assert sorted(names, key=str.lower) == names
+    assert table.locator("[aria-sort]").count() == 1
+
+
+def test_night_changes_page_and_figures_and_paper_stays_white(open_page):
+    """Colours as the browser computes them: of the page, of words, frames, dots in figures."""
+    script = """() => {
+      const style = (q) => getComputedStyle(document.querySelector(q));
+      const bar = [...document.querySelectorAll("figure svg path")]
+        .filter(p => p.style.stroke.includes("0072b2"))[0];
+      return [style("body").backgroundColor, style("body").color, style("figure svg").fill,
+        style(".matrix td").backgroundColor, getComputedStyle(bar).stroke]; }"""
+    day, page = open_page(1200).evaluate(script), open_page(1200, "dark")
+    night = page.evaluate(script)
+    assert all(a != b for a, b in zip(day, night, strict=True))
+    assert day[0] == "rgb(255, 255, 255)"
+    assert day[4] == "rgb(0, 114, 178)"
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate(script) == day
 
 
 def test_details_open(open_page):

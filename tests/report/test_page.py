@@ -1,3 +1,6 @@
+import base64
+import dataclasses
+import hashlib
 import re
 from html.parser import HTMLParser
 
@@ -5,6 +8,7 @@ import pytest
 
 from heatgrad.core.errors import StoreError
 from heatgrad.report import write_report
+from heatgrad.study import Results
 
 HOSTILE = """<script>alert("x")</script> & '"><img src=x onerror=alert(1)> $\\x$"""
 SPIRAL = {"s": {"kind": "Spiral", "num_samples": 100, "num_test": 50}}
@@ -43,13 +47,25 @@ def test_the_page_needs_nothing_else(page):
     addresses = set(re.findall(r"https?://[^\"'\s<>)]+", page))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
     reader = Reader(page)
-    assert not {"script", "iframe", "object", "base"} & set(reader.tags)
+    assert not {"iframe", "object", "base", "link rel"} & set(reader.tags)
     for name, value in reader.attributes:
         if name in ("src", "href", "xlink:href"):
             assert value.startswith(("#", "data:")), (name, value)
         assert not name.startswith("on")
     assert "@import" not in page
     assert set(re.findall(r"url\((.)", page)) <= {"#"}
+
+
+def test_only_our_script_may_run(page):
+    """A content security policy names a script by its SHA-256, and refuses all else."""
+    assert Reader(page).tags.count("script") == 1
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy == (
+        f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        f"script-src 'sha256-{allowed}'"
+    )
 
 
 def test_ids_are_unique_and_links_resolve(page):
@@ -70,12 +86,15 @@ def test_the_verdicts_come_before_the_figures(page):
 
 
 def test_every_part_is_there(page):
-    """Three quantities against noise; four curves, and the data, of each of four tasks."""
+    """Three quantities against noise; four curves, the data and the effects of four tasks."""
     assert page.count('aria-label="Final test accuracy (labels as scored) on ') == 4
     assert page.count('aria-label="Final test accuracy (clean labels) on ') == 1
     assert page.count('aria-label="Training data of ') == 4
     assert page.count(' against label noise"') == 3
-    assert page.count("<svg") == 3 + 4 * 4 + 4 + 1 + 4
+    assert page.count("<svg") == 3 + 4 * 4 + 4 + 1 + 4 + 4
+    assert page.count('aria-label="Differences from SGD on ') == 4
+    for title in ("Effects", "Why", "Costs"):
+        assert f">{title}</h2>" in page
     assert "Training points of block 0" in page
     assert "The first training images of block 0" in page
     assert "No classifier can expect more than 97.0 % here" in page
@@ -98,10 +117,34 @@ def test_what_users_write_is_text(write, make_results):
     )
     text = write(results)
     reader = Reader(text)
-    assert not {"script", "img"} & set(reader.tags)
+    assert "img" not in reader.tags
+    assert reader.tags.count("script") == 1
     assert not [name for name, _ in reader.attributes if name.startswith("on")]
     assert sum(HOSTILE in part for part in reader.text) >= 10
     assert "\x1b" not in text
+
+
+def test_the_matrix_comes_first(page, write, make_results):
+    assert page.index('class="matrix"') < page.index('class="summary"')
+    assert 'class="matrix"' not in write(make_results(tasks=SPIRAL, arms=TWO_ARMS))
+
+
+def test_regimes_stand_side_by_side(write, make_results, monkeypatch):
+    """Each regime has a matrix, a table and a forest plot of its own, "as published" first."""
+    results = make_results(tasks=SPIRAL, arms=TWO_ARMS)
+    published = results.verdicts()
+    tuned = [
+        dataclasses.replace(v, question=dataclasses.replace(v.question, regime="each tuned"))
+        for v in published
+    ]
+    monkeypatch.setattr(Results, "verdicts", lambda self: [*tuned, *published])
+    text = write(results)
+    assert text.count('class="matrix"') == 2
+    assert text.count('aria-label="Differences from SGD on s"') == 2
+    first, second = (text.index(f"Verdicts on s, {r}") for r in ("as published", "each tuned"))
+    assert first < second
+    assert "s, each tuned:" in text
+    assert text.index("s, as published:") < text.index("s, each tuned:")
 
 
 def test_the_same_results_give_the_same_bytes(write, make_results):

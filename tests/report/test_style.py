@@ -41,6 +41,7 @@ def drawn(name):
         ax.plot([0, 1], [0, 1], "o-")
         ax.scatter([0, 1], [0, 1], c=[0, 1], rasterized=True)
         ax.set_title("1 < 2 & 3")
+        ax.tick_params(length=0)
         return to_svg(fig, name=name, title='a "b" <c> & d')
 
 
@@ -60,3 +61,4 @@ def test_an_svg_repeats_and_is_escaped():
     assert svg.startswith('<svg role="img" aria-label="a &quot;b&quot; &lt;c> &amp; d"')
     assert "1 &lt; 2 &amp; 3" in svg
     assert "<metadata" not in svg
+    assert "<g id=" not in svg

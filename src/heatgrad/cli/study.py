@@ -94,6 +94,19 @@ def status(folder: Folder) -> None:
 
 
 @app.command()
+def watch(
+    folder: Folder,
+    once: Annotated[bool, typer.Option("--once", help="Show it once and stop.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
+) -> None:
+    """Show a running study live: what is done, how fast, and when it will end."""
+    from heatgrad.cli.console import text_console
+    from heatgrad.cli.watch import watch_study
+
+    watch_study(folder, text_console(), once=once, every=every)
+
+
+@app.command()
 def verdict(folder: Folder) -> None:
     """Print the verdicts of a study."""
     from heatgrad.cli import verdicts

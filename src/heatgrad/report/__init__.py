@@ -3,16 +3,31 @@
 from heatgrad.report.curves import plot_curves
 from heatgrad.report.datasets import plot_dataset
 from heatgrad.report.finals import plot_finals
+from heatgrad.report.forest import Effect, plot_forest
 from heatgrad.report.noise import plot_against_noise
 from heatgrad.report.page import write_report
+from heatgrad.report.panels import Picture
+from heatgrad.report.phase import PhaseCell, phase_map, plot_phase
 from heatgrad.report.style import arm_styles, figure
+from heatgrad.report.tuning import plot_tuning, tuning_picture
+from heatgrad.report.variance import plot_shares, variance_bars
 
 __all__ = [
+    "Effect",
+    "PhaseCell",
+    "Picture",
     "arm_styles",
     "figure",
+    "phase_map",
     "plot_against_noise",
     "plot_curves",
     "plot_dataset",
     "plot_finals",
+    "plot_forest",
+    "plot_phase",
+    "plot_shares",
+    "plot_tuning",
+    "tuning_picture",
+    "variance_bars",
     "write_report",
 ]

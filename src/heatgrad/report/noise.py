@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.axes import Axes
 
-from heatgrad.report.style import ArmStyle, set_log_scale
+from heatgrad.report.style import FAINT, ArmStyle, set_log_scale
 
 __all__ = ["plot_against_noise"]
 
@@ -62,7 +62,7 @@ def plot_against_noise(
         ax.plot(
             rates,
             [scale * ceiling[rate] for rate in rates],
-            color="#444444",
+            color=FAINT,
             linewidth=1.0,
             linestyle=(0, (1, 1)),
             label="ceiling",

@@ -1,5 +1,7 @@
 """One self-contained HTML page from the results of a study."""
 
+import base64
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,8 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import heatgrad
 from heatgrad.core.errors import StoreError
+from heatgrad.report.matrix import verdict_matrices
 from heatgrad.report.pictures import noise_pictures
+from heatgrad.report.rows import regimes_of
 from heatgrad.report.sections import summary, task_sections
+from heatgrad.report.theme import theme_css, themed, word_class
 from heatgrad.study import METRICS, Results
 from heatgrad.study.verdict import show_value
 
@@ -53,13 +58,16 @@ def write_report(results: Results, path: str | Path) -> None:
         )
     study, verdicts = results.study, results.verdicts()
     metric = METRICS[study.metric]
-    loader = PackageLoader("heatgrad.report", "templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    sections, environment = task_sections(results, verdicts), _templates()
+    script = environment.get_template("page.js").render()
     page = environment.get_template("page.html").render(
         title=study.title or study.name,
         study=study,
         summary=summary(results, verdicts),
-        sections=task_sections(results, verdicts),
+        matrices=verdict_matrices(study, verdicts, {s.name: s.anchor for s in sections}),
+        regimes=regimes_of(verdicts),
+        sections=sections,
+        has_why=any(block.why for section in sections for block in section.blocks),
         noise=noise_pictures(results),
         num_stored=len(results.records),
         num_planned=results.num_planned,
@@ -72,12 +80,35 @@ def write_report(results: Results, path: str | Path) -> None:
         environments=_environments(results),
         hours=sum(r.seconds for r in results.records) / 3600,
         version=heatgrad.__version__,
+        theme=theme_css(),
+        script=script,
+        script_hash=_hash(script),
     )
     try:
         _check_replaceable(Path(path))
         Path(path).write_text(page, encoding="utf-8")
     except OSError as error:
         raise StoreError(f"cannot write the page '{path}': {error.strerror}") from error
+
+
+def _templates() -> Environment:
+    """Return the templates, in which all that is written by users is text."""
+    loader = PackageLoader("heatgrad.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"themed": themed, "word_class": word_class, "sort_key": _sort_key}
+    return environment
+
+
+def _sort_key(value: float) -> str:
+    """Return a number as JavaScript reads it."""
+    return repr(float(value)).replace("inf", "Infinity")
+
+
+def _hash(script: str) -> str:
+    """Return what a content security policy allows: this script, and no other."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def _check_replaceable(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from heatgrad.core.errors import HeatgradError
 from heatgrad.data import TASKS
@@ -10,14 +9,13 @@ from heatgrad.report.curves import plot_curves
 from heatgrad.report.datasets import plot_dataset
 from heatgrad.report.finals import plot_finals
 from heatgrad.report.noise import plot_against_noise
-from heatgrad.report.style import ArmStyle, arm_styles, figure, to_svg
+from heatgrad.report.panels import Picture, legend, line_key
+from heatgrad.report.style import arm_styles, figure, to_svg
 from heatgrad.study import METRICS, Results
 from heatgrad.study.results import final_value
 from heatgrad.study.trial import Trial, load_data
 
 __all__ = [
-    "LegendEntry",
-    "Picture",
     "ceilings_of",
     "curves_picture",
     "data_picture",
@@ -25,36 +23,6 @@ __all__ = [
     "labels_are_noisy",
     "noise_pictures",
 ]
-
-
-@dataclass(frozen=True)
-class LegendEntry:
-    """A line of a legend.
-
-    Attributes:
-        name: Name of the arm.
-        color: Its colour.
-        line: Its line, as CSS calls it: `"solid"`, `"dashed"` or `"dotted"`.
-    """
-
-    name: str
-    color: str
-    line: str
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the page: panels that the page sets side by side where there is room.
-
-    Attributes:
-        svgs: The drawn `<svg>` of each panel.
-        caption: What is seen, with n.
-        legend: Names and looks of the arms; empty where the panels name them.
-    """
-
-    svgs: tuple[str, ...]
-    caption: str
-    legend: tuple[LegendEntry, ...] = ()
 
 
 def curves_picture(results: Results, task: str, name: str) -> Picture:
@@ -82,9 +50,9 @@ def curves_picture(results: Results, task: str, name: str) -> Picture:
             svgs.append(to_svg(fig, name=f"{name}-{quantity}", title=title))
     caption = (
         f"Line: median over runs; band: quartiles; {_count(results, [task], arms)}. Arms that "
-        f"coincide hide each other; the table has the differences.{_line_key(styles, arms)}"
+        f"coincide hide each other; the table has the differences.{line_key(styles, arms)}"
     )
-    return Picture(tuple(svgs), caption, _legend(styles, arms))
+    return Picture(tuple(svgs), caption, legend(styles, arms))
 
 
 def finals_picture(results: Results, task: str, name: str) -> Picture:
@@ -209,9 +177,9 @@ def _noise_picture(results: Results, by_rate: Mapping[float, str], name: str) ->
     caption = (
         f"Final values: median and quartiles over runs, arms set side by side; "
         f"{_count(results, list(by_rate.values()), arms)} for each rate."
-        f"{_line_key(styles, arms)} Grey dots: the ceiling."
+        f"{line_key(styles, arms)} Grey dots: the ceiling."
     )
-    return Picture(tuple(svgs), caption, _legend(styles, arms))
+    return Picture(tuple(svgs), caption, legend(styles, arms))
 
 
 def _arms(results: Results, task: str) -> list[str]:
@@ -222,15 +190,3 @@ def _arms(results: Results, task: str) -> list[str]:
 def _count(results: Results, tasks: Sequence[str], arms: Sequence[str]) -> str:
     counts = sorted({len(results.select(task, arm)) for task in tasks for arm in arms})
     return f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
-
-
-def _legend(styles: Mapping[str, ArmStyle], arms: Sequence[str]) -> tuple[LegendEntry, ...]:
-    css = {"-": "solid", "--": "dashed", ":": "dotted"}
-    return tuple(LegendEntry(arm, styles[arm].color, css[styles[arm].linestyle]) for arm in arms)
-
-
-def _line_key(styles: Mapping[str, ArmStyle], arms: Sequence[str]) -> str:
-    """Return what the lines that are not solid mean, of those that are there."""
-    used = {styles[arm].linestyle for arm in arms}
-    words = {"--": " Controls are dashed.", ":": " Exploratory arms are dotted."}
-    return "".join(sentence for line, sentence in words.items() if line in used)

@@ -2,25 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from heatgrad.report.costs import CostTable, cost_table
+from heatgrad.report.forest import effects_of, forest_picture
+from heatgrad.report.panels import Picture
 from heatgrad.report.pictures import (
-    Picture,
     ceilings_of,
     curves_picture,
     data_picture,
     finals_picture,
     labels_are_noisy,
 )
+from heatgrad.report.rows import Row, regimes_of, verdict_rows
 from heatgrad.report.style import arm_styles
+from heatgrad.report.why import Why, why_on
 from heatgrad.study import METRICS, Results, Verdict
-from heatgrad.study.captions import conditions, show_adjusted
-from heatgrad.study.metric import Metric
+from heatgrad.study.captions import conditions
 from heatgrad.study.trial import Trial
-from heatgrad.study.wording import listed, show_difference, show_p, show_value
+from heatgrad.study.wording import listed
 
-__all__ = ["Row", "TaskSection", "summary", "task_sections"]
-
+__all__ = ["RegimeBlock", "TaskSection", "summary", "task_sections"]
 
 # How a verdict reads in the summary, of one arm and of several.
 _SAYS = {
@@ -41,38 +42,24 @@ _SAYS = {
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of a verdict table, worded.
+class RegimeBlock:
+    """What the page says about one task under one regime.
 
     Attributes:
-        arm: Name of the arm.
-        role: `"baseline"`, `"confirmatory"`, `"exploratory"` or `"control"`.
-        color: The arm's colour.
-        value: Median final value of the primary metric.
-        clean: Median accuracy on clean labels, or empty where no label is noisy.
-        difference: Mean paired difference from the baseline.
-        interval: Its interval, or the range of the differences.
-        p: Its p value.
-        adjusted: The p value of what the word claims, adjusted; or a q value.
-        n: Number of matched runs.
-        word: The verdict.
-        sentence: Its reason.
-        seconds: Median training time of a run.
+        regime: Name of the regime.
+        num_runs: n of its verdicts, in words.
+        rows: The verdict table.
+        conditions: What its verdicts hang on.
+        forest: Differences and their intervals, or None while there is no verdict.
+        why: What probes and controls say, or None where they say nothing.
     """
 
-    arm: str
-    role: str
-    color: str
-    value: str
-    clean: str
-    difference: str
-    interval: str
-    p: str
-    adjusted: str
-    n: str
-    word: str
-    sentence: str
-    seconds: str
+    regime: str
+    num_runs: str
+    rows: list[Row]
+    conditions: str
+    forest: Picture | None
+    why: Why | None
 
 
 @dataclass(frozen=True)
@@ -86,8 +73,8 @@ class TaskSection:
         ceiling: A sentence on the best possible accuracy, or empty.
         has_clean: Whether labels are noisy, so that clean accuracy is worth a column.
         budget: A sentence on steps, batch size, learning rate.
-        rows: The verdict table.
-        conditions: What its verdicts hang on.
+        blocks: Its verdicts by regime, "as published" first.
+        costs: What the arms cost, or None while the baseline has no run.
         curves: Training curves.
         finals: Final values with intervals.
         data: A picture of the data, or None if they could not be loaded.
@@ -99,33 +86,44 @@ class TaskSection:
     ceiling: str
     has_clean: bool
     budget: str
-    rows: list[Row]
-    conditions: str
+    blocks: list[RegimeBlock]
+    costs: CostTable | None
     curves: Picture
     finals: Picture
     data: Picture | None
 
 
 def summary(results: Results, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
-    """Return the name of each task, and in words which arms do what on it."""
+    """Return the name of each task, and in words which arms do what on it, by regime."""
+    regimes = regimes_of(verdicts)
     sentences = []
     for task in results.study.tasks:
-        by_word: dict[str, list[str]] = {}
-        for verdict in verdicts:
-            if verdict.question.task == task and verdict.question.role != "control":
-                by_word.setdefault(verdict.word, []).append(verdict.question.arm)
-        parts = [
-            f"{listed(arms)} {_SAYS[word][len(arms) > 1].format(baseline=results.study.baseline)}"
-            for word, arms in by_word.items()
-        ]
-        if parts:
-            sentences.append((task, "; ".join(parts) + "."))
+        for regime in regimes:
+            mine = [
+                v
+                for v in verdicts
+                if (v.question.task, v.question.regime) == (task, regime)
+                and v.question.role != "control"
+            ]
+            parts = _who_does_what(mine, results.study.baseline)
+            if parts:
+                name = f"{task}, {regime}" if len(regimes) > 1 else task
+                sentences.append((name, "; ".join(parts) + "."))
     return sentences
+
+
+def _who_does_what(verdicts: Sequence[Verdict], baseline: str) -> list[str]:
+    by_word: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        by_word.setdefault(verdict.word, []).append(verdict.question.arm)
+    return [
+        f"{listed(arms)} {_SAYS[word][len(arms) > 1].replace('{baseline}', baseline)}"
+        for word, arms in by_word.items()
+    ]
 
 
 def task_sections(results: Results, verdicts: Sequence[Verdict]) -> list[TaskSection]:
     """Return the section of every task that has records, in the study's order."""
-    table = results.table()
     sections = []
     for number, task in enumerate(results.study.tasks):
         records = [record for record in results.records if record.task == task]
@@ -135,23 +133,18 @@ def task_sections(results: Results, verdicts: Sequence[Verdict]) -> list[TaskSec
                     results,
                     f"task-{number}",
                     trials=[Trial.model_validate(record.spec) for record in records],
-                    lines=[line for line in table if line["task"] == task],
-                    verdicts=[v for v in verdicts if v.question.task == task],
+                    verdicts=verdicts,
                 )
             )
     return sections
 
 
 def _section(
-    results: Results,
-    anchor: str,
-    *,
-    trials: Sequence[Trial],
-    lines: Sequence[Mapping[str, Any]],
-    verdicts: Sequence[Verdict],
+    results: Results, anchor: str, *, trials: Sequence[Trial], verdicts: Sequence[Verdict]
 ) -> TaskSection:
     task = trials[0].task_name
     has_clean = labels_are_noisy(results, task)
+    mine = [v for v in verdicts if v.question.task == task]
     return TaskSection(
         name=task,
         anchor=anchor,
@@ -159,11 +152,39 @@ def _section(
         ceiling=_ceiling_sentence(ceilings_of(results, task), has_clean),
         has_clean=has_clean,
         budget=_budget(results, trials),
-        rows=_rows(results, lines, verdicts),
-        conditions=conditions(verdicts),
+        blocks=[
+            _block(results, task, mine, regime, f"{anchor}-{number}")
+            for number, regime in enumerate(regimes_of(verdicts))
+        ],
+        costs=cost_table(results, task),
         curves=curves_picture(results, task, f"{anchor}-curves"),
         finals=finals_picture(results, task, f"{anchor}-finals"),
         data=data_picture(trials[0], f"{anchor}-data"),
+    )
+
+
+def _block(
+    results: Results, task: str, verdicts: Sequence[Verdict], regime: str, name: str
+) -> RegimeBlock:
+    study = results.study
+    mine = [verdict for verdict in verdicts if verdict.question.regime == regime]
+    counts = sorted({verdict.question.num_blocks for verdict in mine})
+    colors = {arm: style.color for arm, style in arm_styles(study).items()}
+    effects = effects_of(mine, colors, {arm: study.controls_of(arm) for arm in study.arms})
+    forest = forest_picture(
+        effects,
+        margin=study.margin,
+        metric=METRICS[study.metric],
+        name=f"{name}-forest",
+        title=f"Differences from {study.baseline} on {task}",
+    )
+    return RegimeBlock(
+        regime=regime,
+        num_runs=" to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0",
+        rows=verdict_rows(results, task, mine, regime=regime),
+        conditions=conditions(mine),
+        forest=forest if effects else None,
+        why=why_on(results, task, mine, regime=regime),
     )
 
 
@@ -180,64 +201,6 @@ def _budget(results: Results, trials: Sequence[Trial]) -> str:
         f"{trial.epochs} epochs of {record.num_train:,} examples, batch size {trial.batch_size}, "
         f"{rate}, {trial.model.kind} with {record.num_parameters:,} parameters."
     )
-
-
-def _rows(
-    results: Results, lines: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict]
-) -> list[Row]:
-    study = results.study
-    styles = arm_styles(study)
-    metric = METRICS[study.metric]
-    by_arm = {verdict.question.arm: verdict for verdict in verdicts}
-    rows = []
-    for line in lines:
-        arm = line["arm"]
-        worded: dict[str, Any] = {
-            "arm": arm,
-            "color": styles[arm].color,
-            "value": show_value(line[study.metric], metric),
-            "clean": f"{100 * line['test_accuracy_clean']:.2f} %",
-            "seconds": f"{line['seconds']:.1f} s",
-        }
-        if arm in by_arm:
-            rows.append(Row(**worded, **_worded(by_arm[arm], metric)))
-        else:
-            is_baseline = arm == study.baseline
-            rows.append(
-                Row(
-                    **worded,
-                    role="baseline" if is_baseline else "unfinished",
-                    difference="",
-                    interval="",
-                    p="",
-                    adjusted="",
-                    n=str(line["n"]),
-                    word="baseline" if is_baseline else "NO VERDICT",
-                    sentence="What the others are compared with."
-                    if is_baseline
-                    else "No block is finished in this arm, its baseline and its controls yet.",
-                )
-            )
-    return rows
-
-
-def _worded(verdict: Verdict, metric: Metric) -> dict[str, str]:
-    comparison = verdict.comparison
-    low, high = verdict.spread if comparison is None else (comparison.low, comparison.high)
-    n = len(verdict.question.values)
-    interval = " to ".join(show_difference(end, metric, n, unit=False) for end in (low, high))
-    return {
-        "role": verdict.question.role,
-        "difference": ""
-        if comparison is None
-        else show_difference(comparison.mean, metric, n, unit=False),
-        "interval": f"{interval} (range)" if comparison is None else interval,
-        "p": "" if comparison is None else show_p(comparison.p),
-        "adjusted": "" if comparison is None else show_adjusted(verdict).removeprefix("-"),
-        "n": str(n),
-        "word": verdict.word,
-        "sentence": verdict.sentence,
-    }
 
 
 def _ceiling_sentence(ceilings: Mapping[str, float], has_clean: bool) -> str:

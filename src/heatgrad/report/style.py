@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from heatgrad.report.theme import themed_svg
 from heatgrad.study.spec import ArmSpec, StudySpec
 
 __all__ = [
@@ -34,7 +35,8 @@ TEAL, ROSE, INDIGO, WINE = "#44AA99", "#CC6677", "#332288", "#882255"
 _OTHERS = (OLIVE, BROWN, INDIGO, ROSE, TEAL, WINE, PURPLE, SKY, GREEN, BLUE, VERMILLION, ORANGE)
 _LAYER = {"layer": OLIVE, "layer_literal": BROWN, "centralize": TEAL, "centralize_channel": ROSE}
 
-_FAINT, _DOTTED = "#444444", (0, (1, 1))
+FAINT, BAND, PAPER = "#444444", "#e8ebee", "#ffffff"
+_DOTTED = (0, (1, 1))
 
 _RC: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -96,10 +98,10 @@ def figure(width: float, height: float) -> Iterator[Figure]:
 def mark_ceiling(ax: Axes, value: float, *, axis: str) -> None:
     """Draw the best possible value as a labelled line across `ax`, at a place on its `axis`."""
     if axis == "x":
-        ax.axvline(value, color=_FAINT, linewidth=1.0, linestyle=_DOTTED)
+        ax.axvline(value, color=FAINT, linewidth=1.0, linestyle=_DOTTED)
         place, coordinates, offset = (value, 1.0), ("data", "axes fraction"), (-2, 1)
     else:
-        ax.axhline(value, color=_FAINT, linewidth=1.0, linestyle=_DOTTED)
+        ax.axhline(value, color=FAINT, linewidth=1.0, linestyle=_DOTTED)
         place, coordinates, offset = (1.0, value), ("axes fraction", "data"), (-2, 2)
     ax.annotate(
         f"ceiling {value:.1f}",
@@ -110,12 +112,12 @@ def mark_ceiling(ax: Axes, value: float, *, axis: str) -> None:
         ha="right",
         va="bottom",
         fontsize=7.5,
-        color=_FAINT,
+        color=FAINT,
     )
 
 
 def to_svg(fig: Figure, *, name: str, title: str) -> str:
-    """Return a figure as an `<svg>` element for a page.
+    """Return a figure as an `<svg>` element for a page, whose colours follow the page's.
 
     Args:
         fig: The figure.
@@ -130,8 +132,9 @@ def to_svg(fig: Figure, *, name: str, title: str) -> str:
     # Sizes come from the page; the ids matplotlib gives to groups repeat from figure to figure.
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
+    svg = re.sub(r'<g id="[^"]*"(/?)>', r"<g\1>", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = themed_svg(svg)
     return svg.replace("<svg", f'<svg role="img" aria-label="{_escaped(title)}"', 1)
 
 

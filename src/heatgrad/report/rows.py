@@ -1,0 +1,166 @@
+"""The lines of a verdict table, in words and with the numbers that they are sorted by."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from heatgrad.report.style import arm_styles
+from heatgrad.study import METRICS, Results, Verdict
+from heatgrad.study.captions import show_adjusted
+from heatgrad.study.metric import Metric
+from heatgrad.study.wording import show_difference, show_p, show_value
+
+__all__ = ["EMPTY", "PUBLISHED", "Cell", "Row", "regimes_of", "verdict_rows"]
+
+PUBLISHED = "as published"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Attributes:
+        text: What is read.
+        key: What it is sorted by; None (last, whatever the direction) where it has no number.
+    """
+
+    text: str = ""
+    key: float | None = None
+
+
+EMPTY = Cell()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a verdict table, worded.
+
+    Attributes:
+        arm: Name of the arm.
+        role: `"baseline"`, `"confirmatory"`, `"exploratory"`, `"control"` or `"unfinished"`.
+        color: The arm's colour.
+        word: The verdict.
+        sentence: Its reason.
+        value: Median final value of the primary metric.
+        clean: Median accuracy on clean labels.
+        difference: Mean paired difference from the baseline.
+        interval: Its interval, or the range of the differences.
+        p: Its p value.
+        adjusted: The p value of what the word claims, adjusted; or a q value.
+        n: Number of matched runs.
+        seconds: Median training time of a run.
+    """
+
+    arm: str
+    role: str
+    color: str
+    word: str
+    sentence: str
+    value: Cell
+    clean: Cell
+    difference: Cell
+    interval: Cell
+    p: Cell
+    adjusted: str
+    n: Cell
+    seconds: Cell
+
+
+def regimes_of(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return the regimes of some verdicts, "as published" first.
+
+    Example:
+        >>> regimes_of([])
+        ['as published']
+    """
+    found = dict.fromkeys(verdict.question.regime for verdict in verdicts) or {PUBLISHED: None}
+    return sorted(found, key=lambda regime: regime != PUBLISHED)
+
+
+def verdict_rows(
+    results: Results, task: str, verdicts: Sequence[Verdict], *, regime: str = PUBLISHED
+) -> list[Row]:
+    """Return the lines of one task under one regime, in the study's order.
+
+    Under another regime than "as published" medians are those of the verdicts' own values, and
+    only arms that have a verdict, and their baseline, are shown.
+
+    Args:
+        results: Of the study.
+        task: Name of the task.
+        verdicts: Of this task and regime.
+        regime: Name of the regime.
+    """
+    by_arm = {verdict.question.arm: verdict for verdict in verdicts}
+    lines = {line["arm"]: line for line in results.table() if line["task"] == task}
+    styles, study = arm_styles(results.study), results.study
+    rows = []
+    for arm in study.arms:
+        if regime == PUBLISHED:
+            if arm not in lines:
+                continue
+            medians: dict[str, Any] = _recorded(lines[arm], METRICS[study.metric])
+            n = int(lines[arm]["n"])
+        elif arm in by_arm:
+            question = by_arm[arm].question
+            medians = _judged(question.values, question.metric)
+            n = question.num_blocks
+        elif arm == study.baseline and verdicts:
+            question = verdicts[0].question
+            medians = _judged(question.baseline_values, question.metric)
+            n = question.num_blocks
+        else:
+            continue
+        worded = _worded(by_arm[arm]) if arm in by_arm else _silent(arm == study.baseline, n)
+        rows.append(Row(arm=arm, color=styles[arm].color, **medians, **worded))
+    return rows
+
+
+def _recorded(line: Mapping[str, Any], metric: Metric) -> dict[str, Cell]:
+    name = next(name for name, known in METRICS.items() if known is metric)
+    clean = line["test_accuracy_clean"]
+    return {
+        "value": Cell(show_value(line[name], metric), line[name]),
+        "clean": Cell(f"{100 * clean:.2f} %", clean),
+        "seconds": Cell(f"{line['seconds']:.1f} s", line["seconds"]),
+    }
+
+
+def _judged(values: Sequence[float], metric: Metric) -> dict[str, Cell]:
+    median = statistics.median(values)
+    return {"value": Cell(show_value(median, metric), median), "clean": EMPTY, "seconds": EMPTY}
+
+
+def _silent(is_baseline: bool, n: int) -> dict[str, Any]:
+    return {
+        "role": "baseline" if is_baseline else "unfinished",
+        "word": "baseline" if is_baseline else "NO VERDICT",
+        "sentence": "What the others are compared with."
+        if is_baseline
+        else "No block is finished in this arm, its baseline and its controls yet.",
+        "difference": EMPTY,
+        "interval": EMPTY,
+        "p": EMPTY,
+        "adjusted": "",
+        "n": Cell(str(n), n),
+    }
+
+
+def _worded(verdict: Verdict) -> dict[str, Any]:
+    comparison, metric = verdict.comparison, verdict.question.metric
+    low, high = verdict.spread if comparison is None else (comparison.low, comparison.high)
+    n = verdict.question.num_blocks
+    ends = " to ".join(show_difference(end, metric, n, unit=False) for end in (low, high))
+    return {
+        "role": verdict.question.role,
+        "word": verdict.word,
+        "sentence": verdict.sentence,
+        "difference": EMPTY
+        if comparison is None
+        else Cell(show_difference(comparison.mean, metric, n, unit=False), comparison.mean),
+        "interval": Cell(f"{ends} (range)" if comparison is None else ends, low),
+        "p": EMPTY if comparison is None else Cell(show_p(comparison.p), comparison.p),
+        "adjusted": "" if comparison is None else show_adjusted(verdict).removeprefix("-"),
+        "n": Cell(str(n), n),
+    }
