@@ -15,6 +15,7 @@ from heatgrad.report.pictures import noise_pictures
 from heatgrad.report.rows import regimes_of
 from heatgrad.report.sections import summary, task_sections
 from heatgrad.report.theme import theme_css, themed, word_class
+from heatgrad.report.when import when
 from heatgrad.study import METRICS, Results
 from heatgrad.study.verdict import show_value
 
@@ -35,6 +36,14 @@ KEY = {
     "INCONCLUSIVE": "these runs do not settle it",
     "NO VERDICT": "fewer than 8 matched runs",
 }
+
+CONTROLS = (
+    "LRMatchedSGD",
+    "LayoutDiffusionSGD",
+    "NormMatchedPlaceboSGD",
+    "NormMatchedSGD",
+    "PlaceboDiffusionSGD",
+)
 
 
 def write_report(results: Results, path: str | Path) -> None:
@@ -57,6 +66,7 @@ def write_report(results: Results, path: str | Path) -> None:
             f"run it with 'heatgrad study run'"
         )
     study, verdicts = results.study, results.verdicts()
+    everything = (*results.records, *results.tuning_records)
     metric = METRICS[study.metric]
     sections, environment = task_sections(results, verdicts), _templates()
     script = environment.get_template("page.js").render()
@@ -67,18 +77,22 @@ def write_report(results: Results, path: str | Path) -> None:
         matrices=verdict_matrices(study, verdicts, {s.name: s.anchor for s in sections}),
         regimes=regimes_of(verdicts),
         sections=sections,
+        has_costs=any(section.costs for section in sections),
+        has_runs=not all(section.is_cell for section in sections),
+        controls=CONTROLS,
         has_why=any(block.why for section in sections for block in section.blocks),
         noise=noise_pictures(results),
-        num_stored=len(results.records),
+        when=when(results, verdicts),
+        num_stored=results.num_planned - results.num_missing,
         num_planned=results.num_planned,
-        num_diverged=sum(r.status == "diverged" for r in results.records),
+        num_diverged=sum(r.status == "diverged" for r in everything),
         metric=metric.label,
         margin=show_value(study.margin, metric, signed=True).lstrip("+"),
         unit="points" if metric.percent else "",
         key=KEY,
         spec=json.dumps(_resolved(results), indent=2, ensure_ascii=False),
         environments=_environments(results),
-        hours=sum(r.seconds for r in results.records) / 3600,
+        hours=sum(r.seconds for r in everything) / 3600,
         version=heatgrad.__version__,
         theme=theme_css(),
         script=script,

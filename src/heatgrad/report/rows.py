@@ -1,6 +1,5 @@
 """The lines of a verdict table, in words and with the numbers that they are sorted by."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,9 +82,6 @@ def verdict_rows(
 ) -> list[Row]:
     """Return the lines of one task under one regime, in the study's order.
 
-    Under another regime than "as published" medians are those of the verdicts' own values, and
-    only arms that have a verdict, and their baseline, are shown.
-
     Args:
         results: Of the study.
         task: Name of the task.
@@ -93,26 +89,15 @@ def verdict_rows(
         regime: Name of the regime.
     """
     by_arm = {verdict.question.arm: verdict for verdict in verdicts}
-    lines = {line["arm"]: line for line in results.table() if line["task"] == task}
     styles, study = arm_styles(results.study), results.study
     rows = []
-    for arm in study.arms:
-        if regime == PUBLISHED:
-            if arm not in lines:
-                continue
-            medians: dict[str, Any] = _recorded(lines[arm], METRICS[study.metric])
-            n = int(lines[arm]["n"])
-        elif arm in by_arm:
-            question = by_arm[arm].question
-            medians = _judged(question.values, question.metric)
-            n = question.num_blocks
-        elif arm == study.baseline and verdicts:
-            question = verdicts[0].question
-            medians = _judged(question.baseline_values, question.metric)
-            n = question.num_blocks
-        else:
+    for line in results.table(regime):
+        if line["task"] != task:
             continue
-        worded = _worded(by_arm[arm]) if arm in by_arm else _silent(arm == study.baseline, n)
+        arm = line["arm"]
+        said = by_arm.get(arm)
+        worded = _silent(arm == study.baseline, line["n"]) if said is None else _worded(said)
+        medians: dict[str, Any] = _recorded(line, METRICS[study.metric])
         rows.append(Row(arm=arm, color=styles[arm].color, **medians, **worded))
     return rows
 
@@ -125,11 +110,6 @@ def _recorded(line: Mapping[str, Any], metric: Metric) -> dict[str, Cell]:
         "clean": Cell(f"{100 * clean:.2f} %", clean),
         "seconds": Cell(f"{line['seconds']:.1f} s", line["seconds"]),
     }
-
-
-def _judged(values: Sequence[float], metric: Metric) -> dict[str, Cell]:
-    median = statistics.median(values)
-    return {"value": Cell(show_value(median, metric), median), "clean": EMPTY, "seconds": EMPTY}
 
 
 def _silent(is_baseline: bool, n: int) -> dict[str, Any]:

@@ -15,9 +15,12 @@ from heatgrad.report.pictures import (
 )
 from heatgrad.report.rows import Row, regimes_of, verdict_rows
 from heatgrad.report.style import arm_styles
+from heatgrad.report.tuning import tuning_picture
+from heatgrad.report.when import is_cell
 from heatgrad.report.why import Why, why_on
 from heatgrad.study import METRICS, Results, Verdict
 from heatgrad.study.captions import conditions
+from heatgrad.study.question import AS_PUBLISHED, EACH_TUNED
 from heatgrad.study.trial import Trial
 from heatgrad.study.wording import listed
 
@@ -51,6 +54,7 @@ class RegimeBlock:
         rows: The verdict table.
         conditions: What its verdicts hang on.
         forest: Differences and their intervals, or None while there is no verdict.
+        tuning: What the search found, or None where nothing was tuned.
         why: What probes and controls say, or None where they say nothing.
     """
 
@@ -59,6 +63,7 @@ class RegimeBlock:
     rows: list[Row]
     conditions: str
     forest: Picture | None
+    tuning: Picture | None
     why: Why | None
 
 
@@ -75,9 +80,10 @@ class TaskSection:
         budget: A sentence on steps, batch size, learning rate.
         blocks: Its verdicts by regime, "as published" first.
         costs: What the arms cost, or None while the baseline has no run.
-        curves: Training curves.
+        curves: Training curves; None for a cell of a map, as the next two.
         finals: Final values with intervals.
         data: A picture of the data, or None if they could not be loaded.
+        is_cell: Whether the task is one of the cells of a map.
     """
 
     name: str
@@ -88,9 +94,10 @@ class TaskSection:
     budget: str
     blocks: list[RegimeBlock]
     costs: CostTable | None
-    curves: Picture
-    finals: Picture
+    curves: Picture | None
+    finals: Picture | None
     data: Picture | None
+    is_cell: bool = False
 
 
 def summary(results: Results, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
@@ -145,21 +152,25 @@ def _section(
     task = trials[0].task_name
     has_clean = labels_are_noisy(results, task)
     mine = [v for v in verdicts if v.question.task == task]
+    cell = is_cell(results, task)
+    published = [trial for trial in trials if trial.regime == AS_PUBLISHED]
     return TaskSection(
         name=task,
         anchor=anchor,
         note=results.study.tasks[task].note,
         ceiling=_ceiling_sentence(ceilings_of(results, task), has_clean),
         has_clean=has_clean,
-        budget=_budget(results, trials),
+        budget=_budget(results, published or trials),
         blocks=[
             _block(results, task, mine, regime, f"{anchor}-{number}")
             for number, regime in enumerate(regimes_of(verdicts))
+            if regime in results.study.regimes_of(task)
         ],
-        costs=cost_table(results, task),
-        curves=curves_picture(results, task, f"{anchor}-curves"),
-        finals=finals_picture(results, task, f"{anchor}-finals"),
-        data=data_picture(trials[0], f"{anchor}-data"),
+        costs=None if cell else cost_table(results, task),
+        curves=None if cell else curves_picture(results, task, f"{anchor}-curves"),
+        finals=None if cell else finals_picture(results, task, f"{anchor}-finals"),
+        data=None if cell else data_picture(trials[0], f"{anchor}-data"),
+        is_cell=cell,
     )
 
 
@@ -184,7 +195,18 @@ def _block(
         rows=verdict_rows(results, task, mine, regime=regime),
         conditions=conditions(mine),
         forest=forest if effects else None,
+        tuning=_tuning(results, task, name) if regime == EACH_TUNED else None,
         why=why_on(results, task, mine, regime=regime),
+    )
+
+
+def _tuning(results: Results, task: str, name: str) -> Picture | None:
+    values = {arm: search.values for (on, arm), search in results.tunings.items() if on == task}
+    if not values:
+        return None
+    metric, styles = METRICS[results.study.metric], arm_styles(results.study)
+    return tuning_picture(
+        values, metric, styles, name=f"{name}-tuning", title=f"Tuning curves on {task}"
     )
 
 
