@@ -2,6 +2,8 @@
 
 from heatgrad.study.metric import METRICS, Metric
 from heatgrad.study.presets import PRESETS
+from heatgrad.study.reading import read_runs
+from heatgrad.study.record import Recording, is_recorded, record
 from heatgrad.study.results import Results
 from heatgrad.study.run import load_study, run_study
 from heatgrad.study.spec import StudySpec
@@ -13,7 +15,7 @@ from heatgrad.study.statistics import (
     sign_flip_p,
 )
 from heatgrad.study.store import Record, Store
-from heatgrad.study.table import compare_table, read_runs
+from heatgrad.study.table import compare_table
 from heatgrad.study.verdict import Question, Verdict, judge, judge_all
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "PairedComparison",
     "Question",
     "Record",
+    "Recording",
     "Results",
     "Store",
     "StudySpec",
@@ -30,10 +33,12 @@ __all__ = [
     "compare_paired",
     "compare_table",
     "equivalence_p",
+    "is_recorded",
     "judge",
     "judge_all",
     "load_study",
     "read_runs",
+    "record",
     "run_study",
     "sign_flip_interval",
     "sign_flip_p",
