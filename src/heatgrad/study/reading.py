@@ -126,7 +126,7 @@ def _collect(text: str, place: str, metric: str) -> dict[tuple[str, str], _Run]:
 
 
 def _value_of(run: _Run, epoch: int | None, metric: str, name: str) -> float:
-    """Return a run's value at an epoch, or after its last one; `nan` if it diverged before."""
+    """Return a run's value at an epoch, or after its last one; not finite if it diverged."""
     if epoch is None and not run.has_ended:
         at = f" (its last epoch is {max(run.values)})" if run.values else ""
         raise DataError(
@@ -134,8 +134,9 @@ def _value_of(run: _Run, epoch: int | None, metric: str, name: str) -> float:
             f"again, which replaces its rows"
         )
     seen = {k: v for k, v in run.values.items() if epoch is None or k <= epoch}
-    if not all(math.isfinite(value) for value in seen.values()):
-        return math.nan
+    for value in seen.values():
+        if not math.isfinite(value):
+            return value
     if epoch in seen:
         return seen[epoch]
     if run.is_broken:
