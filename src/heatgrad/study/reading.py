@@ -47,7 +47,7 @@ def read_runs(
         metric: Name of the column of values.
         epoch: The epoch at which runs are compared; by default the last of each, with a warning
             where these differ.
-        arms: The arms that matter: of others, what did not end is left out. All by default.
+        arms: The arms that matter: runs of others that have no value are left out. All by default.
 
     Raises:
         DataError: If the file cannot be read, a column is missing, a value is no number, a row
@@ -68,11 +68,15 @@ def read_runs(
     ends: dict[int, str] = {}
     for (arm, seed), run in runs.items():
         name = f"arm '{arm}', seed {seed}"
-        if arms and arm not in arms and not run.has_ended:
+        matters = not arms or arm in arms
+        try:
+            value = _value_of(run, epoch, metric, f"'{place}': the run of {name}")
+        except DataError:
+            if matters:
+                raise
             continue
-        value = _value_of(run, epoch, metric, f"'{place}': the run of {name}")
         found.setdefault(arm, {})[seed] = value
-        if math.isfinite(value) and (not arms or arm in arms):
+        if matters and math.isfinite(value):
             ends.setdefault(max(run.values), name)
     if epoch is None and len(ends) > 1:
         first, last = min(ends), max(ends)
