@@ -3,6 +3,8 @@
 import importlib.util
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from heatgrad import optim
+from heatgrad.study import read_runs
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "examples"
+DECIDED = ("HELPS", "TRIVIAL", "EQUIVALENT", "HURTS", "INCONCLUSIVE")
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
@@ -35,9 +39,50 @@ def test_example_runs_and_checks_itself(path, tmp_path):
     assert list(tmp_path.iterdir()) == [], "an example leaves nothing behind"
 
 
+@pytest.mark.skipif("HEATGRAD_DATA" not in os.environ, reason="needs HEATGRAD_DATA")
+@pytest.mark.parametrize("page", sorted(FOLDER.glob("*/README.md")), ids=lambda p: p.parent.name)
+def test_the_commands_of_an_example_end_in_a_verdict(page, tmp_path):
+    """What its page says is typed, in a copy of its folder: each comparison gets its word."""
+    folder = shutil.copytree(page.parent, tmp_path / "copy")
+    commands = "".join(re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.M | re.S)).split("\n")
+    bin_folder = os.path.dirname(sys.executable)
+    path = os.pathsep.join([bin_folder, os.environ["PATH"]])
+    for command in filter(None, commands):
+        done = subprocess.run(
+            shlex.split(command),
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        if not command.startswith("python"):
+            assert any(re.search(rf"\b{word}\b", done.stdout) for word in DECIDED), done.stdout
+
+
+def test_the_table_made_elsewhere_can_be_made_again(tmp_path, monkeypatch):
+    """Its script, on two seeds, gives the kept table's arms and nearly its values."""
+    pytest.importorskip("sklearn")
+    if "HEATGRAD_DATA" not in os.environ:
+        pytest.skip("needs HEATGRAD_DATA")
+    folder = FOLDER / "any_table"
+    script = (folder / "make_table.py").read_text().replace("range(10)", "range(2)")
+    (tmp_path / "make.py").write_text(script)
+    subprocess.run([sys.executable, "make.py", "new.csv"], cwd=tmp_path, check=True, timeout=300)
+    made, kept = (
+        read_runs(tmp_path / "new.csv", "accuracy"),
+        read_runs(folder / "runs.csv", "accuracy"),
+    )
+    assert list(made) == list(kept)
+    for arm, runs in made.items():
+        assert runs == pytest.approx({seed: kept[arm][seed] for seed in runs}, abs=0.05)
+
+
 def test_examples_are_short():
     """An example is read in one go."""
-    for path in FOLDER.glob("*.py"):
+    for path in FOLDER.rglob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 60, path.name
 
 

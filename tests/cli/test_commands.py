@@ -147,3 +147,13 @@ def test_presets(heatgrad):
     assert outcome.code == 0
     assert all(name in outcome.out for name in PRESETS)
     assert "[Ray]" in outcome.out
+
+
+def test_export_in_another_format(heatgrad, finished, tmp_path):
+    """The default place lies in the study's folder; a second export leaves the first alone."""
+    pytest.importorskip("pyarrow")
+    outcome = heatgrad("study", "export", finished, "--format", "parquet")
+    assert outcome.out == f"{finished / 'trials.parquet'} (24 rows)\n"
+    again = heatgrad("study", "export", finished, "--format", "parquet")
+    assert again.code == 2
+    assert "is there already; give another with --out" in again.err

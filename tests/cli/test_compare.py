@@ -3,6 +3,7 @@
 import pytest
 
 from heatgrad.study import calibrate as calibration
+from heatgrad.study import record
 
 
 @pytest.fixture
@@ -73,6 +74,45 @@ def test_compare_refuses_in_one_line(refused, table, changes, naming):
 def test_compare_of_no_table(refused, tmp_path):
     options = ("--metric", "acc", "--baseline", "SGD", "--margin", 0.01)
     refused("compare", tmp_path / "none.csv", *options, naming=["cannot read", "none.csv"])
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """Return a recorded table: mine is 3 points better at epoch 0, and worse at its last."""
+    path = tmp_path / "recorded.csv"
+    for arm, gains in (("SGD", (0.0, 0.0)), ("mine", (0.03, -0.03)), ("other", (0.0, 0.0))):
+        for seed in range(8):
+            with record(path, arm=arm, seed=seed) as run:
+                for gain in gains:
+                    run.log(acc=0.8 + 0.01 * (seed % 3) + gain * (1 + 0.01 * seed))
+    return path
+
+
+def test_compare_takes_the_last_epoch_or_the_one_that_is_named(heatgrad, recorded):
+    options = ("--metric", "acc", "--baseline", "SGD", "--margin", 0.01, "--arm", "mine")
+    assert "falls behind SGD by 0.0311" in heatgrad("compare", recorded, *options).out
+    assert "beats SGD by 0.0311" in heatgrad("compare", recorded, *options, "--epoch", 0).out
+
+
+def test_compare_refuses_a_run_that_did_not_end(heatgrad, refused, recorded):
+    """Where it matters: of an arm that is not asked for, it does not."""
+    record(recorded, arm="other", seed=3, replace=True).log(acc=0.5)
+    options = ("--metric", "acc", "--baseline", "SGD", "--margin", 0.01)
+    naming = ["arm 'other', seed 3 did not end (its last epoch is 0)", "record it again"]
+    refused("compare", recorded, *options, naming=naming)
+    assert heatgrad("compare", recorded, *options, "--arm", "mine").code == 0
+
+
+@pytest.mark.filterwarnings("default::heatgrad.core.errors.HeatgradWarning")
+def test_compare_says_in_one_line_that_runs_end_at_different_epochs(heatgrad, recorded):
+    with record(recorded, arm="mine", seed=3, replace=True) as run:
+        run.log(acc=0.8)
+    options = ("--metric", "acc", "--baseline", "SGD", "--margin", 0.01)
+    outcome = heatgrad("compare", recorded, *options)
+    assert outcome.code == 0
+    assert outcome.err.startswith("heatgrad: warning: runs of")
+    assert outcome.err.endswith("--epoch takes the same of all\n")
+    assert outcome.err.count("\n") == 1
 
 
 def test_calibrate_prints_rates_beside_what_they_should_be(heatgrad):

@@ -153,6 +153,8 @@ def test_outputs_that_cannot_be_written(refused, heatgrad, finished, tmp_path):
     naming = [f"'{taken}' is there already", "--out"]
     refused("study", "export", finished, "--out", taken, naming=naming)
     assert taken.read_text() == "precious"
+    naming = ["no format 'parkett'", "did you mean 'parquet'?"]
+    refused("study", "export", finished, "--format", "parkett", naming=naming)
     for command in ("export", "report"):
         path = tmp_path / "missing" / "file"
         naming = ["cannot write", str(path), "No such file"]

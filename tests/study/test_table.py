@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from heatgrad.core.errors import DataError, SpecError
-from heatgrad.study import compare_table, judge, read_runs
+from heatgrad.core.errors import SpecError
+from heatgrad.study import compare_table, judge
 
 SEEDS = [str(seed) for seed in range(8)]
 BASE = [0.80, 0.81, 0.79, 0.82, 0.80, 0.78, 0.83, 0.81]
@@ -120,55 +120,3 @@ def test_too_few_seeds_give_a_range_and_too_many_arms_an_error():
     many = {"SGD": RUNS["SGD"], **{f"a{k}": RUNS["mine"] for k in range(7)}}
     with pytest.raises(SpecError, match=r"7 arms are too many for 8 seeds: .* 9 seeds are needed"):
         compare_table(many, baseline="SGD", margin=0.01)
-
-
-def write(path, *lines):
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-def test_reading_a_table(tmp_path):
-    """Columns in any order and more of them, block for seed, a BOM, spaces, inf and nan."""
-    path = write(
-        tmp_path / "runs.csv",
-        "\ufeffblock, note, acc, arm",
-        "0, x, 0.5, a",
-        "1, , nan, a",
-        "0,,inf,b",
-    )
-    runs = read_runs(path, "acc")
-    assert runs["a"]["0"] == 0.5
-    assert math.isnan(runs["a"]["1"])
-    assert runs["b"] == {"0": math.inf}
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (["arm,seed,acc"], "holds no runs"),
-        ([""], "has no column 'arm'"),
-        (["arm,sed,acc", "a,0,1"], "has no column 'seed' (or 'block'); did you mean 'sed'?"),
-        (["arm,seed,accuracy", "a,0,1"], "has no column 'acc'; did you mean 'accuracy'?"),
-        (["arm,seed,acc", "a,0,1", "a,0,2"], "line 3: seed 0 of arm 'a' stands there twice"),
-        (["arm,seed,acc", "a,0,good"], "line 2: acc must be a number, got 'good'"),
-        (["arm,seed,acc", "a,0"], "line 2: acc must be a number, got ''"),
-        (["arm,seed,acc", ",0,1"], "line 2: arm and seed must be given, got '' and '0'"),
-    ],
-)
-def test_tables_that_cannot_be_read(lines, message, tmp_path):
-    """The file, the line and the column."""
-    path = write(tmp_path / "runs.csv", *lines)
-    with pytest.raises(DataError) as error:
-        read_runs(path, "acc")
-    assert message in str(error.value)
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_files_that_are_not_there_or_not_text(tmp_path):
-    """One line with the path."""
-    with pytest.raises(DataError, match=r"cannot read '.*none.csv': No such file"):
-        read_runs(tmp_path / "none.csv", "acc")
-    (tmp_path / "bytes.csv").write_bytes(b"arm,seed,acc\n\xff\xfe,0,1\n")
-    with pytest.raises(DataError, match="as CSV"):
-        read_runs(tmp_path / "bytes.csv", "acc")

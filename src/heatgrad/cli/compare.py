@@ -10,7 +10,8 @@ __all__ = ["compare"]
 
 def compare(
     table: Annotated[
-        Path, typer.Argument(help="CSV with the columns arm, seed (or block) and the metric.")
+        Path,
+        typer.Argument(help="CSV with the columns arm, seed (or block), the metric, maybe epoch."),
     ],
     metric: Annotated[str, typer.Option(help="The column to compare.")],
     baseline: Annotated[str, typer.Option(help="The arm that the others are compared with.")],
@@ -27,13 +28,18 @@ def compare(
         bool | None,
         typer.Option("--higher-is-better/--lower-is-better", help="Direction; higher by default."),
     ] = None,
+    epoch: Annotated[
+        int | None, typer.Option(help="The epoch of each run to compare; its last by default.")
+    ] = None,
 ) -> None:
-    """Judge the runs of any training loop: one line per run, paired by seed."""
+    """Judge the runs of any training loop, a line per run or per epoch, paired by seed."""
     from heatgrad.cli import verdicts
-    from heatgrad.study.table import compare_table, read_runs
+    from heatgrad.study.reading import read_runs
+    from heatgrad.study.table import compare_table
 
+    named = (baseline, *(arm or ()), *(control or ())) if arm else ()
     found = compare_table(
-        read_runs(table, metric),
+        read_runs(table, metric, epoch=epoch, arms=named),
         baseline=baseline,
         margin=margin,
         arms=arm or (),

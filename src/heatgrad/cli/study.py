@@ -135,22 +135,35 @@ def report(
 def export(
     folder: Folder,
     out: Annotated[
-        Path | None, typer.Option(help="The CSV file to write; default trials.csv in the folder.")
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="What to write; default trials.csv, trials.parquet, tensorboard or mlflow.db in "
+            "the folder. For mlflow also a server's address.",
+        ),
     ] = None,
+    kind: Annotated[
+        str, typer.Option("--format", help="csv, parquet, tensorboard or mlflow.")
+    ] = "csv",
 ) -> None:
-    """Write one line per trial and epoch as CSV."""
-    from heatgrad.core.errors import StoreError
+    """Write the curves for other programs: by default one line per trial and epoch, as CSV."""
+    from heatgrad.core.errors import SpecError, StoreError
+    from heatgrad.core.lookup import nearest
     from heatgrad.study import Results
+    from heatgrad.study.exports import EXPORTS
 
-    path = out if out is not None else folder / "trials.csv"
+    if kind not in EXPORTS:
+        raise SpecError(f"no format '{kind}'; {nearest(kind, EXPORTS)}")
+    chosen = EXPORTS[kind]
+    place = out if out is not None else str(folder / chosen.place)
     results = Results.load(folder)
     try:
-        lines = results.export_csv(path)
+        count = chosen.write(results, place)
     except FileExistsError:
-        raise StoreError(f"'{path}' is there already; give another file with --out") from None
+        raise StoreError(f"'{place}' is there already; give another with --out") from None
     except OSError as error:
-        raise StoreError(f"cannot write '{path}': {error.strerror}") from error
-    typer.echo(f"{path} ({lines:,} lines)")
+        raise StoreError(f"cannot write '{place}': {error.strerror}") from error
+    typer.echo(f"{place} ({count:,} {chosen.counted})")
 
 
 @app.command()

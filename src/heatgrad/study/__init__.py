@@ -5,6 +5,8 @@ from heatgrad.study.maps import PhaseMap, phase_maps
 from heatgrad.study.metric import METRICS, Metric
 from heatgrad.study.parts import Parts, parts_of
 from heatgrad.study.presets import PRESETS
+from heatgrad.study.reading import read_runs
+from heatgrad.study.record import Recording, is_recorded, record
 from heatgrad.study.results import Results
 from heatgrad.study.run import load_study, run_study
 from heatgrad.study.spec import StudySpec
@@ -20,7 +22,7 @@ from heatgrad.study.statistics import (
     variance_shares,
 )
 from heatgrad.study.store import Record, Store
-from heatgrad.study.table import compare_table, read_runs
+from heatgrad.study.table import compare_table
 from heatgrad.study.tuning import Tuning
 from heatgrad.study.verdict import Question, Verdict, judge, judge_all
 
@@ -34,6 +36,7 @@ __all__ = [
     "PhaseMap",
     "Question",
     "Record",
+    "Recording",
     "Results",
     "Store",
     "StudySpec",
@@ -44,6 +47,7 @@ __all__ = [
     "compare_table",
     "equivalence_p",
     "fit_boundary",
+    "is_recorded",
     "judge",
     "judge_all",
     "load_study",
@@ -51,6 +55,7 @@ __all__ = [
     "parts_of",
     "phase_maps",
     "read_runs",
+    "record",
     "run_study",
     "sign_flip_interval",
     "sign_flip_p",

@@ -1,23 +1,19 @@
 """Verdicts on any table of (arm, seed, value): runs of a training loop that is not ours."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from heatgrad.core.errors import DataError, SpecError
+from heatgrad.core.errors import SpecError
 from heatgrad.core.lookup import nearest
-from heatgrad.core.spec import shown
 from heatgrad.study.metric import METRICS, Metric
 from heatgrad.study.question import ALPHA, MIN_BLOCKS, Question
 from heatgrad.study.statistics import blocks_for_family, largest_family, smallest_p
 from heatgrad.study.verdict import Verdict, judge_all
 from heatgrad.study.wording import listed
 
-__all__ = ["compare_table", "read_runs"]
+__all__ = ["compare_table"]
 
 Runs = Mapping[str, Mapping[str, float]]
-_SEEDS = ("seed", "block")
 # Words in a metric's name that mean "less is better" more often than not.
 _COSTS = ("loss", "nll", "error", "perplexity", "ppl", "regret", "mse", "mae", "time", "seconds")
 
@@ -106,63 +102,6 @@ def compare_table(
             for arm in chosen
         ]
     )
-
-
-def read_runs(path: str | Path, metric: str) -> dict[str, dict[str, float]]:
-    """Return the value of each run in a CSV file, by arm and seed.
-
-    Args:
-        path: A CSV file with a header: the columns `arm`, `seed` (or `block`) and the metric;
-            others are ignored. A run that diverged has `nan` or `inf`.
-        metric: Name of the column of values.
-
-    Raises:
-        DataError: If the file cannot be read, a column is missing, a value is no number, or a
-            seed stands twice for one arm; the message names the line.
-    """
-    place = shown(Path(path))
-    runs: dict[str, dict[str, float]] = {}
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            header = [name for name in reader.fieldnames or () if name]
-            seed_column = next((name for name in _SEEDS if name in header), _SEEDS[0])
-            for column in ("arm", seed_column, metric):
-                if column not in header:
-                    hint = " (or 'block')" if column == seed_column else ""
-                    raise DataError(
-                        f"'{place}' has no column '{column}'{hint}; {nearest(column, header)}"
-                    )
-            for row in reader:
-                arm, seed = (row["arm"] or "").strip(), (row[seed_column] or "").strip()
-                where = f"'{place}', line {reader.line_num}"
-                if not arm or not seed:
-                    raise DataError(
-                        f"{where}: arm and {seed_column} must be given, got {arm!r} and {seed!r}"
-                    )
-                if seed in runs.setdefault(arm, {}):
-                    raise DataError(
-                        f"{where}: {seed_column} {seed} of arm '{arm}' stands there twice; keep "
-                        f"one line per run, for example its last epoch"
-                    )
-                runs[arm][seed] = _number(row[metric], where, metric)
-    except OSError as error:
-        raise DataError(f"cannot read '{place}': {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read '{place}' as CSV: {error}") from error
-    if not runs:
-        raise DataError(f"'{place}' holds no runs: a line per run must follow the header")
-    return runs
-
-
-def _number(text: str | None, where: str, metric: str) -> float:
-    try:
-        return float(text or "")
-    except ValueError:
-        raise DataError(
-            f"{where}: {metric} must be a number, got {text or ''!r}; write nan for a run that "
-            f"diverged"
-        ) from None
 
 
 def _common_seeds(runs: Runs) -> list[str]:
