@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from heatgrad.cli.watch import pace, watch_study
+from heatgrad.cli.watch import frame, pace, watch_study
 from heatgrad.study import Results
 
 START = datetime(2025, 1, 1, 12, tzinfo=UTC)
@@ -128,3 +128,15 @@ def test_ctrl_c_is_a_way_to_leave(console, unfinished, monkeypatch):
 
 def test_no_study_is_one_line(refused, tmp_path):
     refused("study", "watch", tmp_path, naming=["no study in", "heatgrad study run"])
+
+
+def test_many_tasks_stand_below_each_other(finished, console):
+    """A sweep has more tasks than a terminal has columns."""
+    results = Results.load(finished)
+    tasks = {f"t{k}": results.study.tasks["other"] for k in range(5)}
+    study = results.study.model_copy(update={"tasks": tasks})
+    many = dataclasses.replace(results, study=study, records=(), num_planned=30)
+    console.print(frame(many, finished, now=START))
+    lines = console.file.getvalue().splitlines()
+    assert sum(line.count("0/2") for line in lines if "t3" in line) == 3
+    assert "no trial is finished yet" in console.file.getvalue()

@@ -7,8 +7,17 @@ from html.parser import HTMLParser
 import pytest
 
 from heatgrad.core.errors import StoreError
-from heatgrad.report import write_report
-from heatgrad.study import Results
+from heatgrad.report import (
+    Part,
+    PhaseCell,
+    arm_styles,
+    phase_map,
+    tuning_picture,
+    variance_bars,
+    write_report,
+)
+from heatgrad.report.page import _templates
+from heatgrad.study import METRICS, Results
 
 HOSTILE = """<script>alert("x")</script> & '"><img src=x onerror=alert(1)> $\\x$"""
 SPIRAL = {"s": {"kind": "Spiral", "num_samples": 100, "num_test": 50}}
@@ -145,6 +154,41 @@ def test_regimes_stand_side_by_side(write, make_results, monkeypatch):
     assert first < second
     assert "s, each tuned:" in text
     assert text.index("s, as published:") < text.index("s, each tuned:")
+
+
+def test_further_parts_have_a_place_of_their_own(make_results, tmp_path):
+    """Phase maps, tuning curves and shares of the variance, as a study may have them."""
+    results = make_results(tasks=SPIRAL, arms=TWO_ARMS, seeds=1)
+    cells = {"diffusion": {(1.0, 0.0): PhaseCell("HELPS", 0.02, 8)}}
+    metric = METRICS["test_accuracy"]
+    tuning = tuning_picture({"SGD": [[0.5, 0.6]]}, metric, arm_styles(results.study))
+    parts = [
+        Part("Phase map", "<b>", (("", phase_map(cells, "turns", "noise", metric=metric)),)),
+        Part("Tuning", "", (("s", tuning),)),
+        Part("Variance", "Of all.", (("", variance_bars({"seed": (0.1, 0.0, 0.2)})),)),
+    ]
+    write_report(results, tmp_path / "page.html", parts=parts)
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for number, part in enumerate(parts, start=1):
+        assert f'<h2 id="part-{number}">{part.title}</h2>' in text
+        assert f'href="#part-{number}"' in text
+        for _, picture in part.pictures:
+            assert picture.svgs[0] in text
+    assert "&lt;b&gt;" in text
+    ids = [value for name, value in Reader(text).attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+
+
+def test_details_of_many_tasks_are_folded():
+    """A sweep has dozens of tasks: what lies below is opened one by one."""
+    source = (
+        '{% from "parts.html" import folded %}'
+        '{% call folded("a task", range(count) | list) %}inside{% endcall %}'
+    )
+    template = _templates().from_string(source)
+    assert "<h3>a task</h3>" in template.render(count=6)
+    assert "<details>" not in template.render(count=6)
+    assert "<details><summary>a task</summary>" in template.render(count=7)
 
 
 def test_the_same_results_give_the_same_bytes(write, make_results):

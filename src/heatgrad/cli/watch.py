@@ -139,17 +139,23 @@ def _pace_line(results: Results, now: datetime) -> str:
 
 
 def _counts(results: Results) -> Table:
-    """Return done and planned trials by arm and task, and the diverged ones."""
+    """Return done and planned trials by arm and task, the longer of the two downwards."""
     study = results.study
+
+    def count(task: str, arm: str) -> str:
+        records = results.select(task, arm)
+        diverged = sum(record.status == "diverged" for record in records)
+        note = f", {diverged} diverged" if diverged else ""
+        return f"{len(records)}/{study.blocks_of(task)}{note}"
+
+    if len(study.tasks) > len(study.arms):
+        table = Table("task", *study.arms)
+        for task in study.tasks:
+            table.add_row(task, *(count(task, arm) for arm in study.arms))
+        return table
     table = Table("arm", *study.tasks)
     for arm in study.arms:
-        cells = []
-        for task in study.tasks:
-            records = results.select(task, arm)
-            diverged = sum(record.status == "diverged" for record in records)
-            note = f", {diverged} diverged" if diverged else ""
-            cells.append(f"{len(records)}/{study.blocks_of(task)}{note}")
-        table.add_row(arm, *cells)
+        table.add_row(arm, *(count(task, arm) for task in study.tasks))
     return table
 
 

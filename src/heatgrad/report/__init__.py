@@ -6,7 +6,7 @@ from heatgrad.report.finals import plot_finals
 from heatgrad.report.forest import Effect, plot_forest
 from heatgrad.report.noise import plot_against_noise
 from heatgrad.report.page import write_report
-from heatgrad.report.panels import Picture
+from heatgrad.report.panels import Part, Picture
 from heatgrad.report.phase import PhaseCell, phase_map, plot_phase
 from heatgrad.report.style import arm_styles, figure
 from heatgrad.report.tuning import plot_tuning, tuning_picture
@@ -14,6 +14,7 @@ from heatgrad.report.variance import plot_shares, variance_bars
 
 __all__ = [
     "Effect",
+    "Part",
     "PhaseCell",
     "Picture",
     "arm_styles",

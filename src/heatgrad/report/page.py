@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import heatgrad
 from heatgrad.core.errors import StoreError
 from heatgrad.report.matrix import verdict_matrices
+from heatgrad.report.panels import Part
 from heatgrad.report.pictures import noise_pictures
 from heatgrad.report.rows import regimes_of
 from heatgrad.report.sections import summary, task_sections
@@ -46,7 +48,7 @@ CONTROLS = (
 )
 
 
-def write_report(results: Results, path: str | Path) -> None:
+def write_report(results: Results, path: str | Path, *, parts: Sequence[Part] = ()) -> None:
     """Write the page of a study: verdicts first, then figures, data, spec and hardware.
 
     The file holds everything it shows and asks nothing of a network. An older page at the same
@@ -55,6 +57,7 @@ def write_report(results: Results, path: str | Path) -> None:
     Args:
         results: From `run_study` or `Results.load`.
         path: The HTML file to write.
+        parts: Further parts with figures, shown after the effects and the reasons.
 
     Raises:
         StoreError: If there is no record yet, the place is taken by another file, or it cannot
@@ -81,6 +84,7 @@ def write_report(results: Results, path: str | Path) -> None:
         has_runs=not all(section.is_cell for section in sections),
         controls=CONTROLS,
         has_why=any(block.why for section in sections for block in section.blocks),
+        parts=parts,
         noise=noise_pictures(results),
         when=when(results, verdicts),
         num_stored=results.num_planned - results.num_missing,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from heatgrad.report.style import ArmStyle
 
-__all__ = ["LegendEntry", "Picture", "legend", "line_key"]
+__all__ = ["LegendEntry", "Part", "Picture", "legend", "line_key"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,21 @@ class Picture:
     svgs: tuple[str, ...]
     caption: str
     legend: tuple[LegendEntry, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the page with figures, such as phase maps or tuning curves.
+
+    Attributes:
+        title: Its heading; in a page no two parts have the same.
+        text: What is seen, and what to mind.
+        pictures: Its figures, each under a heading of its own, or under none where that is empty.
+    """
+
+    title: str
+    text: str
+    pictures: tuple[tuple[str, Picture], ...]
 
 
 def legend(styles: Mapping[str, ArmStyle], arms: Sequence[str]) -> tuple[LegendEntry, ...]:
