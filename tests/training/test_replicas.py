@@ -8,7 +8,15 @@ import torch
 from heatgrad.data import Dataset
 from heatgrad.models import MediumMLP, SimpleCNN, SimpleMLP
 from heatgrad.optim import OPTIMIZERS, DiffusionNesterov, DiffusionSGD, diffusion_groups
-from heatgrad.training import LOSSES, Replica, can_train, initialised, train, train_replicas
+from heatgrad.training import (
+    LOSSES,
+    EpochRecord,
+    Replica,
+    can_train,
+    initialised,
+    train,
+    train_replicas,
+)
 
 CROSS_ENTROPY = LOSSES["cross_entropy"]
 # An arm of every optimizer, with momentum, decay and clipping where it has them.
@@ -39,7 +47,9 @@ VARIANTS = [
     ("PlaceboDiffusionSGD", {"diffusion": 0.0}),
 ]
 EVERY = [*ARMS.items(), *VARIANTS]
-CURVES = ("lr", "train_loss", "test_loss", "test_accuracy", "grad_norm", "diffusion_ratio")
+CURVES = tuple(
+    name for name in EpochRecord.__dataclass_fields__ if name not in ("epoch", "seconds")
+)
 
 
 def data(seed, count=100):

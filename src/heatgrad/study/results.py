@@ -128,7 +128,9 @@ class Results:
             writer.writerow(columns)
             for r in self.records:
                 for epoch in range(len(r.curves["lr"])):
-                    values = [r.curves[name][epoch] for name in CURVES]
+                    # Older records lack the newer curves.
+                    curves = (r.curves.get(name) for name in CURVES)
+                    values = [None if curve is None else curve[epoch] for curve in curves]
                     head = (r.task, r.arm, r.block, r.spec["seed"], r.status, epoch + 1)
                     writer.writerow([*head, *("" if v is None else v for v in values)])
                     count += 1
@@ -171,11 +173,12 @@ class Results:
         for name, spec in self.study.arms.items():
             groups.setdefault(canonical_json([spec.kind, spec.options]), []).append(name)
         for names in groups.values():
-            curves: dict[int, dict[str, list[float | None]]] = {}
+            curves: dict[tuple[int, Any], dict[str, list[float | None]]] = {}
             for name in names if len(names) > 1 else ():
                 for record in self.select(task, name):
                     seen = {k: v for k, v in record.curves.items() if k != "seconds"}
-                    if curves.setdefault(record.block, seen) != seen:
+                    same = record.block, record.spec.get("protocol")
+                    if curves.setdefault(same, seen) != seen:
                         return False
         return True
 

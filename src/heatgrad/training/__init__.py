@@ -6,6 +6,7 @@ Its random streams do not depend on the optimizer.
 from heatgrad.training.evaluation import Evaluation, evaluate
 from heatgrad.training.loop import EpochRecord, initialised, steps_per_epoch, train
 from heatgrad.training.losses import LOSSES
+from heatgrad.training.path import roughness
 from heatgrad.training.probe import GradientProbe, probe_gradient
 from heatgrad.training.replicas import Replica, can_train, train_replicas
 from heatgrad.training.schedules import SCHEDULES
@@ -21,6 +22,7 @@ __all__ = [
     "evaluate",
     "initialised",
     "probe_gradient",
+    "roughness",
     "steps_per_epoch",
     "train",
     "train_replicas",

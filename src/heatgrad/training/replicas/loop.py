@@ -17,6 +17,7 @@ from heatgrad.models import MLP
 from heatgrad.training.evaluation import Evaluation, evaluate
 from heatgrad.training.loop import EpochRecord, epoch_plan, mean_of
 from heatgrad.training.losses import Loss
+from heatgrad.training.path import Looks, distances, flat_values, total_variation
 from heatgrad.training.probe import GradientProbe
 from heatgrad.training.replicas.rules import Rule, has_rule, options_of, rule_of
 from heatgrad.training.replicas.stack import Stack
@@ -98,6 +99,7 @@ class _Run:
         self.data = [self.replicas[row].dataset for row in first]
         self.alive = set(range(len(replicas)))
         self.tapes: dict[int, list[tuple[slice, Tape]]] = {}
+        self.start = self.stack.values.clone()
 
     def _rules(self, keys: Sequence[object]) -> list[Rule]:
         starts = [i for i in range(len(keys)) if i == 0 or keys[i] != keys[i - 1]]
@@ -130,6 +132,8 @@ class _Run:
         totals = torch.zeros(count, dtype=torch.float64)
         seen = torch.zeros(count, dtype=torch.float64)
         probes: list[list[GradientProbe]] = [[] for _ in range(count)]
+        looks = Looks(count)
+        at_start = self.stack.values.clone()
         running = set(self.alive)
         is_running = torch.tensor([row in running for row in range(count)])
         probing = 0.0
@@ -144,9 +148,11 @@ class _Run:
                     self.stack.write_back(row)  # as it is now: the step is not made
                     running.discard(row)
                     is_running[row] = False
-            if parts[0][2]:
+            is_probed = parts[0][2]
+            if looks.wants(is_probed=is_probed):
                 before = time.perf_counter()
-                for row, probe in enumerate(self._probes()):
+                looks.look(self.stack.grads, running, is_probed=is_probed)
+                for row, probe in enumerate(self._probes() if is_probed else ()):
                     if row in running:
                         probes[row].append(probe)
                 probing += time.perf_counter() - before
@@ -159,8 +165,13 @@ class _Run:
                 if replica.scheduler is not None:
                     replica.scheduler.step()
         scores = self._scores(running)
+        after = self._values(running)
+        steps_made, chords = (
+            distances(after, then).tolist() for then in (at_start, self.start)
+        )
         records: list[EpochRecord | None] = [None] * count
         for row in self.alive:
+            norms = [probe.norm for probe in probes[row]]
             record = EpochRecord(
                 epoch=epoch,
                 lr=lrs[row],
@@ -168,9 +179,14 @@ class _Run:
                 test_loss=scores[row].loss,
                 test_accuracy=scores[row].accuracy,
                 test_accuracy_clean=scores[row].accuracy_clean,
-                grad_norm=mean_of([probe.norm for probe in probes[row]]),
+                grad_norm=mean_of(norms),
                 diffusion_ratio=mean_of([probe.ratio for probe in probes[row]]),
                 diffusion_cosine=mean_of([probe.cosine for probe in probes[row]]),
+                grad_tv=total_variation(norms),
+                roughness=mean_of(looks.roughness[row]),
+                successive_cosine=mean_of(looks.cosines[row]),
+                step_length=steps_made[row],
+                chord=chords[row],
                 seconds=seconds,
             )
             records[self.order[row]] = record
@@ -178,6 +194,16 @@ class _Run:
                 self.stack.write_back(row)
         self.alive = {row for row in self.alive if records[self.order[row]].is_finite}  # type: ignore[union-attr]
         return records
+
+    def _values(self, running: set[int]) -> Tensor:
+        """Return the parameters of each row, of those that ended as they were then."""
+        ended = self.alive - running
+        if not ended:
+            return self.stack.values
+        values = self.stack.values.clone()
+        for row in ended:
+            values[row] = flat_values(self.replicas[row].model)[0]
+        return values
 
     def _gradients(self, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
         """Fill the stack's gradients for one step; return the losses, float64."""
