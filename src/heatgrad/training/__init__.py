@@ -8,16 +8,18 @@ from heatgrad.training.loop import EpochRecord, initialised, steps_per_epoch, tr
 from heatgrad.training.losses import LOSSES
 from heatgrad.training.path import roughness
 from heatgrad.training.probe import GradientProbe, probe_gradient
-from heatgrad.training.replicas import Replica, can_train, train_replicas
+from heatgrad.training.replicas import Backend, Replica, backend_of, can_train, train_replicas
 from heatgrad.training.schedules import SCHEDULES
 
 __all__ = [
     "LOSSES",
     "SCHEDULES",
+    "Backend",
     "EpochRecord",
     "Evaluation",
     "GradientProbe",
     "Replica",
+    "backend_of",
     "can_train",
     "evaluate",
     "initialised",
