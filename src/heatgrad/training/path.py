@@ -6,6 +6,7 @@ replicas (many) measure alike.
 
 import math
 from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Inexact
@@ -36,7 +37,7 @@ def roughness(grads: Inexact[Tensor, "rows size"]) -> Float[Tensor, " rows"]:
         >>> roughness(torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0]]))
         tensor([0.0000, 0.6250], dtype=torch.float64)
     """
-    ratios = [_lengths(part.diff(dim=1)) / _lengths(part) for part in grads.split(_ROWS)]
+    ratios = [_lengths(part.diff(dim=1)) / _lengths(part) for part in _parts(grads)]
     return torch.cat(ratios).square() / 4
 
 
@@ -49,7 +50,7 @@ def total_variation(norms: Sequence[float]) -> float:
     """
     if not norms or not all(map(math.isfinite, norms)):
         return math.nan
-    moved = math.fsum(abs(b - a) for a, b in zip(norms, norms[1:], strict=False))
+    moved = math.fsum(abs(b - a) for a, b in pairwise(norms))
     total = math.fsum(norms)
     return moved * len(norms) / total if total > 0 else math.nan
 
@@ -63,7 +64,7 @@ def distances(
         >>> distances(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 4.0]]))
         tensor([5.], dtype=torch.float64)
     """
-    parts = zip(a.split(_ROWS), b.split(_ROWS), strict=True)
+    parts = zip(_parts(a), _parts(b), strict=True)
     return torch.cat([_lengths(x - y) for x, y in parts])
 
 
@@ -125,9 +126,16 @@ def _put(lists: list[list[float]], values: Tensor, running: Collection[int]) -> 
 
 
 def _cosines(a: Tensor, b: Tensor) -> Tensor:
-    parts = list(zip(a.split(_ROWS), b.split(_ROWS), strict=True))
-    dots = [(x.conj() * y).real.sum(1, dtype=torch.float64) for x, y in parts]
-    return torch.cat([dot / (_lengths(x) * _lengths(y)) for dot, (x, y) in zip(dots, parts)])
+    return torch.cat(
+        [
+            (x.conj() * y).real.sum(1, dtype=torch.float64) / (_lengths(x) * _lengths(y))
+            for x, y in zip(_parts(a), _parts(b), strict=True)
+        ]
+    )
+
+
+def _parts(rows: Tensor) -> Sequence[Tensor]:
+    return torch.split(rows, _ROWS)
 
 
 def _lengths(rows: Tensor) -> Tensor:

@@ -17,9 +17,10 @@ from heatgrad.training.replicas.drawn import Feed, draw, with_drawn_masks
 from heatgrad.training.replicas.passes import ROWS, Passes
 from heatgrad.training.replicas.stack import Stack
 
-__all__ = ["Mapped", "Mapping", "keeps_its_bits"]
+__all__ = ["Mapped", "Mapping", "disturbed", "keeps_its_bits"]
 
 _VECTOR = 64  # bytes
+_TRIES = 3
 _Named = dict[str, Tensor]
 
 
@@ -50,7 +51,7 @@ class Mapping:
             y: Labels, shape (rows, batch).
             masks: Of each call of a dropout layer, shape (rows, *shape).
         """
-        with torch.enable_grad(), _EvenPlaces():
+        with torch.enable_grad(), _EvenPlaces():  # type: ignore[no-untyped-call]
             grads, losses = self._step(params, buffers, x, y, tuple(masks))
         return grads, losses.detach()
 
@@ -71,10 +72,11 @@ class Mapping:
 
 
 class Mapped(Passes):
-    """Gradients by `vmap`, some rows at a time; scores one by one.
+    """Gradients by `vmap`, `ROWS` rows at a time; scores one by one.
 
-    A few rows more or less, and the place among them, must change no bit of a row. That rows do
-    not feel their place, `keeps_its_bits` finds out; a number of rows that is felt is filled up.
+    It is always the same number of rows, filled up where there are fewer: so shapes, by which
+    operations may round, do not depend on the number of networks. That rows do not feel their
+    place among these, `keeps_its_bits` finds out.
 
     Args:
         models: The networks.
@@ -95,20 +97,22 @@ class Mapped(Passes):
         self.models, self.stack, self.data, self.source = models, stack, data, source
         self.loss = loss
         self.mapping = Mapping(models[0], loss)
-        self._parts: dict[int, list[tuple[int, Tensor]]] = {}
+        places = torch.arange(-(-len(stack) // ROWS) * ROWS)
+        self._parts = torch.where(places < len(stack), places, 0).view(-1, ROWS)
 
     def gradients(self, x: Tensor, y: Tensor, seeds: Sequence[int]) -> Tensor:
         """Fill the stack's gradients for one step; return the losses."""
         drawn = [self.mapping.masks(some, seed) for some, seed in zip(x, seeds, strict=True)]
         masks = [torch.stack(layer) for layer in zip(*drawn, strict=True)]
         losses = torch.empty(len(self.stack), dtype=torch.float64)
-        for count, rows in self._rows(x, y, masks):
+        for start, rows in zip(range(0, len(self.stack), ROWS), self._parts, strict=True):
             source = self.source[rows]
             params = {name: _aligned(value[rows]) for name, value in self.stack.params.items()}
             buffers = {name: value[rows] for name, value in self.stack.buffers.items()}
             some = [mask[source] for mask in masks]
             grads, value = self.mapping(params, buffers, x[source], y[source], some)
-            own = rows[:count]
+            count = min(ROWS, len(self.stack) - start)
+            own = slice(start, start + count)
             for name, grad in grads.items():
                 self.stack.param_grads[name][own] = grad[:count]
             for name, buffer in buffers.items():
@@ -123,25 +127,8 @@ class Mapped(Passes):
             for row in rows
         }
 
-    def _rows(self, x: Tensor, y: Tensor, masks: Sequence[Tensor]) -> list[tuple[int, Tensor]]:
-        """Return what is taken at once: how many rows count, and all that are taken."""
-        batch = x.shape[1]
-        if batch not in self._parts:
-            parts = []
-            for rows in torch.arange(len(self.stack)).split(ROWS):
-                count = len(rows)
-                if count < ROWS and not self._is_free(count, x, y, masks):
-                    rows = torch.cat([rows, rows[:1].expand(ROWS - count)])
-                parts.append((count, rows))
-            self._parts[batch] = parts
-        return self._parts[batch]
 
-    def _is_free(self, count: int, x: Tensor, y: Tensor, masks: Sequence[Tensor]) -> bool:
-        model = self.models[0]
-        return keeps_its_bits(self.mapping, model, x[0], y[0], [m[0] for m in masks], count)
-
-
-class _EvenPlaces(TorchDispatchMode):
+class _EvenPlaces(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Let rows be rounded alike: wherever they begin, they begin where a vector does.
 
     A product of matrices adds in another order where its operands begin elsewhere; a sum over
@@ -160,42 +147,44 @@ class _EvenPlaces(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def keeps_its_bits(
-    mapping: Mapping, model: nn.Module, x: Tensor, y: Tensor, masks: Sequence[Tensor], count: int
-) -> bool:
-    """Whether a row of `count` rows has the bits of the first of `ROWS`, wherever it stands.
+def keeps_its_bits(mapping: Mapping, model: nn.Module, x: Tensor, y: Tensor) -> bool:
+    """Whether `ROWS` times the same network gives the same bits in each row.
 
     Products of matrices, and what is computed in vectors, may round by where their operands begin.
+    A few networks are tried, since a sum in another order is the same by chance now and then.
 
     Args:
         mapping: The step.
-        model: One of the networks.
+        model: A network.
         x: Inputs of one step of it.
         y: Labels.
-        masks: Of its dropout layers.
-        count: Number of rows.
     """
-    first = [value[0] for value in _alike(mapping, model, x, y, masks, ROWS)]
-    found = _alike(mapping, model, x, y, masks, count)
-    return all(
-        bool((row == one).all()) for one, rows in zip(first, found, strict=True) for row in rows
-    )
+    masks = mapping.masks(x, 0)
+    generator = torch.Generator().manual_seed(0)
+    inputs, labels, *drawn = (_repeated(value) for value in (x, y, *masks))
+    for _ in range(_TRIES):
+        params = {
+            name: _aligned(_repeated(disturbed(param, generator)))
+            for name, param in model.named_parameters()
+        }
+        buffers = {name: _repeated(buffer) for name, buffer in model.named_buffers()}
+        grads, losses = mapping(params, buffers, inputs, labels, drawn)
+        for rows in [*grads.values(), losses, *buffers.values()]:
+            if not bool((rows == rows[:1]).all()):
+                return False
+    return True
 
 
-def _alike(
-    mapping: Mapping, model: nn.Module, x: Tensor, y: Tensor, masks: Sequence[Tensor], count: int
-) -> list[Tensor]:
-    """Return gradients, losses and buffers of a step of the same network in each row."""
+def disturbed(param: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a parameter that is changed by about a tenth."""
+    value = param.detach()
+    noise = torch.randn(value.shape, generator=generator, dtype=value.dtype)
+    return value + 0.1 * noise * (1 + value.abs())
 
-    def same(value: Tensor) -> Tensor:
-        return (
-            value.detach().expand(count, *value.shape).clone(memory_format=torch.contiguous_format)
-        )
 
-    params = {name: _aligned(same(value)) for name, value in model.named_parameters()}
-    buffers = {name: same(value) for name, value in model.named_buffers()}
-    grads, losses = mapping(params, buffers, same(x), same(y), [same(mask) for mask in masks])
-    return [*grads.values(), losses, *buffers.values()]
+def _repeated(value: Tensor) -> Tensor:
+    rows = value.detach().expand(ROWS, *value.shape)
+    return rows.clone(memory_format=torch.contiguous_format)
 
 
 def _aligned(rows: Tensor) -> Tensor:

@@ -16,8 +16,7 @@ from heatgrad.models import MLP
 from heatgrad.optim import DiffusionNesterov
 from heatgrad.training.loop import steps_per_epoch
 from heatgrad.training.losses import Loss
-from heatgrad.training.replicas.mapped import Mapping, keeps_its_bits
-from heatgrad.training.replicas.passes import ROWS
+from heatgrad.training.replicas.mapped import Mapping, disturbed, keeps_its_bits
 from heatgrad.training.replicas.rules import has_rule
 
 __all__ = ["Backend", "backend_of", "can_train"]
@@ -61,9 +60,10 @@ def backend_of(
         batch_size: Examples a step, at least 1.
         always: Whether `"vmap"` is chosen where it can be used but is not faster, too.
     """
-    if not all(has_rule(type(o)) and _is_whole(m, o) for m, o in zip(models, optimizers)):
+    pairs = list(zip(models, optimizers, strict=True))
+    if not all(has_rule(type(o)) and _is_whole(m, o) for m, o in pairs):
         return "loop"
-    if all(can_train(type(m), type(o)) for m, o in zip(models, optimizers, strict=True)):
+    if all(can_train(type(m), type(o)) for m, o in pairs):
         return "replicas"
     model = models[0]
     is_worth_it = always or _is_small(model)
@@ -77,7 +77,7 @@ def _is_whole(model: nn.Module, optimizer: Optimizer) -> bool:
     own = [id(param) for param in model.parameters()]
     stepped = [[id(param) for param in group["params"]] for group in optimizer.param_groups]
     if isinstance(optimizer, DiffusionNesterov):
-        return sorted(own) == sorted(sum(stepped, []))
+        return sorted(own) == sorted(param for group in stepped for param in group)
     return stepped == [own]
 
 
@@ -120,8 +120,7 @@ def _agrees(model: nn.Module, dataset: Dataset, loss: Loss) -> bool:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for param in networks[1].parameters():
-            noise = torch.randn(param.shape, generator=generator, dtype=param.dtype)
-            param.add_(0.1 * noise * (1 + param.abs()))
+            param.copy_(disturbed(param, generator))
     mapping = Mapping(networks[0], loss)
     params = _stacked([dict(network.named_parameters()) for network in networks])
     buffers = _stacked([dict(network.named_buffers()) for network in networks])
@@ -152,18 +151,15 @@ def _agrees(model: nn.Module, dataset: Dataset, loss: Loss) -> bool:
 
 
 def _keeps_bits(model: nn.Module, dataset: Dataset, loss: Loss, batch_size: int) -> bool:
-    """Whether no place among `ROWS` networks is felt, with any batch of an epoch."""
+    """Whether no place among others is felt, with any batch of an epoch."""
     num_train = len(dataset.y_train)
     steps = steps_per_epoch(num_train, batch_size)
-    for size in {
-        min(batch_size, num_train),
-        min(num_train, steps * batch_size) - (steps - 1) * batch_size,
-    }:
-        mapping = Mapping(model, loss)
-        x, y = dataset.x_train[:size], dataset.y_train[:size]
-        if not keeps_its_bits(mapping, model, x, y, mapping.masks(x, 0), ROWS):
-            return False
-    return True
+    last = min(num_train, steps * batch_size) - (steps - 1) * batch_size
+    mapping = Mapping(model, loss)
+    return all(
+        keeps_its_bits(mapping, model, dataset.x_train[:size], dataset.y_train[:size])
+        for size in {min(batch_size, num_train), last}
+    )
 
 
 def _is_close(a: Tensor, b: Tensor) -> bool:
