@@ -24,7 +24,7 @@ __all__ = ["Backend", "backend_of", "can_train"]
 Backend = Literal["replicas", "vmap", "loop"]
 
 _TRIED = 8  # examples of the steps that are tried
-_SMALL = 1 << 16  # parameters
+_SMALL = 1 << 13  # parameters
 
 
 def can_train(model: type[nn.Module], optimizer: type[Optimizer]) -> bool:
@@ -47,7 +47,7 @@ def backend_of(
     `"vmap"` is for networks without hand-written passes. That it can map one is found out by
     trying: two steps of two networks in float64 must equal those of the loop, dropout and batch
     statistics included, and a network's place among others must change none of its bits. It is
-    chosen where it is faster: for small networks (at most 65,536 parameters) without convolutions,
+    chosen where it is faster: for small networks (at most 8,192 parameters) without convolutions,
     whose time goes into many short operations.
 
     The answer does not depend on the number of networks.
