@@ -193,6 +193,18 @@ def test_export_has_one_line_per_trial_and_epoch(values, make_results, tmp_path)
     assert [float(r["test_accuracy"]) for r in rows if r["arm"] == "diffusion"] == gained(3)
 
 
+def test_export_of_older_records_leaves_newer_curves_empty(values, make_results, tmp_path):
+    """A record that was made before a curve was known has an empty cell there, and all others."""
+    results = make_results(values, FINALS)
+    for record in results.records:
+        del record.curves["roughness"]
+    path = tmp_path / "t.csv"
+    assert results.export_csv(path) == 24
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["roughness"], row["chord"]) for row in rows} == {("", "0.5")}
+
+
 def test_export_never_overwrites(values, make_results, tmp_path):
     """A file that is there stays as it is."""
     path = tmp_path / "t.csv"

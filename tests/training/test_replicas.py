@@ -8,7 +8,15 @@ import torch
 from heatgrad.data import Dataset
 from heatgrad.models import MediumMLP, SimpleCNN, SimpleMLP
 from heatgrad.optim import OPTIMIZERS, DiffusionNesterov, DiffusionSGD, diffusion_groups
-from heatgrad.training import LOSSES, Replica, can_train, initialised, train, train_replicas
+from heatgrad.training import (
+    LOSSES,
+    EpochRecord,
+    Replica,
+    can_train,
+    initialised,
+    train,
+    train_replicas,
+)
 
 CROSS_ENTROPY = LOSSES["cross_entropy"]
 # An arm of every optimizer, with momentum, decay and clipping where it has them.
@@ -44,7 +52,9 @@ VARIANTS = [
     ("LayoutDiffusionSGD", {"diffusion": 0.2, "boundary": "periodic"}),
 ]
 EVERY = [*ARMS.items(), *VARIANTS]
-CURVES = ("lr", "train_loss", "test_loss", "test_accuracy", "grad_norm", "diffusion_ratio")
+CURVES = tuple(
+    name for name in EpochRecord.__dataclass_fields__ if name not in ("epoch", "seconds")
+)
 
 
 def data(seed, count=100):
@@ -177,20 +187,20 @@ def test_what_can_be_trained_at_once():
 
 
 def test_optimizers_that_cannot_be_are_refused():
+    """Where the back end is asked for; otherwise they are trained one by one."""
     wide = in_double(data(0))
     model = SimpleMLP((5,), 2, width=4).double()
     params = list(model.parameters())
     two = DiffusionSGD([{"params": params[:2]}, {"params": params[2:]}], diffusion=0.1)
+    how = {"loss": CROSS_ENTROPY, "epochs": 1, "batch_size": 8}
     with pytest.raises(ValueError, match="DiffusionSGD of replicas must have one parameter group"):
-        next(
-            train_replicas(
-                [Replica(model, two, wide, 0)], loss=CROSS_ENTROPY, epochs=1, batch_size=8
-            )
-        )
+        next(train_replicas([Replica(model, two, wide, 0)], **how, backend="replicas"))
+    (record,) = next(train_replicas([Replica(model, two, wide, 0)], **how))
+    assert record.diffusion_ratio < 1
     other = torch.optim.LBFGS(params)
     with pytest.raises(ValueError, match=r"replicas can be trained with SGD, .*, got LBFGS"):
-        next(
-            train_replicas(
-                [Replica(model, other, wide, 0)], loss=CROSS_ENTROPY, epochs=1, batch_size=8
-            )
-        )
+        next(train_replicas([Replica(model, other, wide, 0)], **how, backend="replicas"))
+    cnn = SimpleCNN((1, 4, 4), 2)
+    sgd = torch.optim.SGD(cnn.parameters())
+    with pytest.raises(ValueError, match="needs networks that are an MLP, got SimpleCNN"):
+        next(train_replicas([Replica(cnn, sgd, wide, 0)], **how, backend="replicas"))

@@ -9,7 +9,6 @@ import torch
 
 from heatgrad.core.lookup import lookup
 from heatgrad.data import Dataset
-from heatgrad.models import MLP
 from heatgrad.study.trial import (
     Trial,
     TrialResult,
@@ -107,7 +106,6 @@ def _run_together(
         model = make_model(trial, dataset)
         optimizer = make_optimizer(trial, model)
         scheduler = make_scheduler(trial, optimizer)
-        assert isinstance(model, MLP)  # or its backend were the loop
         replicas.append(Replica(model, optimizer, dataset, trial.seed, scheduler))
     first = part[0][0]
     records: list[list[EpochRecord]] = [[] for _ in part]

@@ -150,7 +150,9 @@ class Results:
             writer.writerow(columns)
             for r in self.records:
                 for epoch in range(len(r.curves["lr"])):
-                    values = [r.curves[name][epoch] for name in CURVES]
+                    # Older records lack the newer curves.
+                    curves = (r.curves.get(name) for name in CURVES)
+                    values = [None if curve is None else curve[epoch] for curve in curves]
                     head = (r.task, r.arm, r.block, r.spec["seed"], r.status, epoch + 1)
                     writer.writerow(
                         [regime_of(r), *head, *("" if v is None else v for v in values)]
@@ -216,11 +218,12 @@ class Results:
             tune = {option: where.model_dump() for option, where in spec.tune.items()}
             groups.setdefault(canonical_json([spec.kind, spec.options, tune]), []).append(name)
         for names in groups.values():
-            curves: dict[int, dict[str, list[float | None]]] = {}
+            curves: dict[tuple[int, Any], dict[str, list[float | None]]] = {}
             for name in names if len(names) > 1 else ():
                 for record in self.select(task, name, regime):
                     seen = {k: v for k, v in record.curves.items() if k != "seconds"}
-                    if curves.setdefault(record.block, seen) != seen:
+                    same = record.block, record.spec.get("protocol")
+                    if curves.setdefault(same, seen) != seen:
                         return False
         return True
 

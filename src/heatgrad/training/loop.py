@@ -14,6 +14,7 @@ from heatgrad.core.random import stream_generator, stream_seed
 from heatgrad.data import Dataset
 from heatgrad.training.evaluation import evaluate
 from heatgrad.training.losses import Loss
+from heatgrad.training.path import Looks, distances, flat_gradient, flat_values, total_variation
 from heatgrad.training.probe import GradientProbe, probe_gradient
 
 __all__ = [
@@ -43,6 +44,14 @@ class EpochRecord:
         grad_norm: Mean gradient norm over a few evenly spaced steps [loss/param].
         diffusion_ratio: Mean norm ratio of the transformed to the plain gradient, same steps [1].
         diffusion_cosine: Mean cosine of the angle between the two, same steps [1].
+        grad_tv: Total variation of the gradient norm over the same steps: the sum of its changes,
+            each positive, over its mean [1].
+        roughness: Mean share of high-frequency energy of the plain gradient, same steps; see
+            `heatgrad.training.roughness` [1].
+        successive_cosine: Mean cosine between the plain gradients of such a step and of the step
+            after it; NaN in an epoch of one step [1].
+        step_length: Distance of the parameters to where they were before the epoch [param].
+        chord: Distance of the parameters to where training started [param].
         seconds: Time spent training, without evaluation and probes [s].
     """
 
@@ -55,6 +64,11 @@ class EpochRecord:
     grad_norm: float
     diffusion_ratio: float
     diffusion_cosine: float
+    grad_tv: float
+    roughness: float
+    successive_cosine: float
+    step_length: float
+    chord: float
     seconds: float
 
     @property
@@ -120,14 +134,18 @@ def train(
     """
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
+    start = flat_values(model)
     for epoch in range(1, epochs + 1):
         lr = float(optimizer.param_groups[0]["lr"])
-        train_loss, probes, seconds = _train_epoch(
+        before = flat_values(model)
+        train_loss, probes, looks, seconds = _train_epoch(
             model, optimizer, dataset, loss=loss, batch_size=batch_size, seed=seed, epoch=epoch
         )
         if scheduler is not None:
             scheduler.step()
         score = evaluate(model, dataset, loss=loss)
+        after = flat_values(model)
+        norms = [probe.norm for probe in probes]
         record = EpochRecord(
             epoch=epoch,
             lr=lr,
@@ -135,9 +153,14 @@ def train(
             test_loss=score.loss,
             test_accuracy=score.accuracy,
             test_accuracy_clean=score.accuracy_clean,
-            grad_norm=mean_of([probe.norm for probe in probes]),
+            grad_norm=mean_of(norms),
             diffusion_ratio=mean_of([probe.ratio for probe in probes]),
             diffusion_cosine=mean_of([probe.cosine for probe in probes]),
+            grad_tv=total_variation(norms),
+            roughness=mean_of(looks.roughness[0]),
+            successive_cosine=mean_of(looks.cosines[0]),
+            step_length=float(distances(after, before)),
+            chord=float(distances(after, start)),
             seconds=seconds,
         )
         yield record
@@ -174,14 +197,15 @@ def _train_epoch(
     batch_size: int,
     seed: int,
     epoch: int,
-) -> tuple[float, list[GradientProbe], float]:
-    """Return the mean batch loss, the probes and the seconds of one pass.
+) -> tuple[float, list[GradientProbe], Looks, float]:
+    """Return the mean batch loss, what was seen of gradients, and the seconds of one pass.
 
     A batch whose loss is not finite ends the pass before its step.
     """
     steps = epoch_plan(len(dataset.y_train), batch_size, seed, epoch)
     total, seen = 0.0, 0
     probes: list[GradientProbe] = []
+    looks = Looks(1)
     probing = 0.0
     model.train()
     started = time.perf_counter()
@@ -196,10 +220,12 @@ def _train_epoch(
             if not math.isfinite(batch_loss):
                 break
             value.backward()  # type: ignore[no-untyped-call]
-            if is_probed:
+            if looks.wants(is_probed=is_probed):
                 before = time.perf_counter()
-                probes.append(probe_gradient(optimizer))
+                looks.look(flat_gradient(model), {0}, is_probed=is_probed)
+                if is_probed:
+                    probes.append(probe_gradient(optimizer))
                 probing += time.perf_counter() - before
             optimizer.step()
     seconds = time.perf_counter() - started - probing
-    return total / seen, probes, seconds
+    return total / seen, probes, looks, seconds

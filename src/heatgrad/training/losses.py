@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
@@ -20,7 +21,8 @@ def squared_error(
         >>> squared_error(torch.tensor([[1.0, 0.0]]), torch.tensor([1])).item()
         2.0
     """
-    target = nn.functional.one_hot(labels, logits.shape[1]).to(logits)
+    # Not one_hot, which looks at the labels: vmap could not map it.
+    target = torch.zeros_like(logits).scatter(1, labels.unsqueeze(1), 1.0)
     return (logits - target).square().sum(dim=1).mean()
 
 

@@ -1,5 +1,6 @@
 """Many replicas of one network, trained at once."""
 
-from heatgrad.training.replicas.loop import Replica, can_train, train_replicas
+from heatgrad.training.replicas.loop import Replica, train_replicas
+from heatgrad.training.replicas.support import Backend, backend_of, can_train
 
-__all__ = ["Replica", "can_train", "train_replicas"]
+__all__ = ["Backend", "Replica", "backend_of", "can_train", "train_replicas"]

@@ -8,24 +8,24 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from heatgrad.data import Dataset
 from heatgrad.models import MLP
 from heatgrad.training.evaluation import Evaluation, evaluate
-from heatgrad.training.loop import EpochRecord, epoch_plan, mean_of
+from heatgrad.training.loop import EpochRecord, epoch_plan, mean_of, train
 from heatgrad.training.losses import Loss
+from heatgrad.training.path import Looks, distances, flat_values, total_variation
 from heatgrad.training.probe import GradientProbe
-from heatgrad.training.replicas.rules import Rule, has_rule, options_of, rule_of
+from heatgrad.training.replicas.mapped import Mapped
+from heatgrad.training.replicas.passes import Passes
+from heatgrad.training.replicas.rules import Rule, options_of, rule_of
 from heatgrad.training.replicas.stack import Stack
-from heatgrad.training.replicas.tape import Tape, blocks_of, folded, logits_of, random_bytes
+from heatgrad.training.replicas.support import Backend, backend_of
+from heatgrad.training.replicas.taped import Taped
 
-__all__ = ["Replica", "can_train", "train_replicas"]
-
-_ROWS = 16  # of a stack, taken through a network at once: enough to be fast, few enough for cache
-_EVALUATED = 256  # examples
+__all__ = ["Replica", "train_replicas"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +40,20 @@ class Replica:
         scheduler: Stepped after every epoch.
     """
 
-    model: MLP
+    model: nn.Module
     optimizer: Optimizer
     dataset: Dataset
     seed: int
     scheduler: LRScheduler | None = None
 
 
-def can_train(model: type[nn.Module], optimizer: type[Optimizer]) -> bool:
-    """Whether replicas of a class of networks can be trained at once with a class of optimizers."""
-    return issubclass(model, MLP) and has_rule(optimizer)
-
-
 def train_replicas(
-    replicas: Sequence[Replica], *, loss: Loss, epochs: int, batch_size: int
+    replicas: Sequence[Replica],
+    *,
+    loss: Loss,
+    epochs: int,
+    batch_size: int,
+    backend: Backend | None = None,
 ) -> Iterator[list[EpochRecord | None]]:
     """Train many networks at once on the CPU, each as `train` would, and yield their records.
 
@@ -64,30 +64,61 @@ def train_replicas(
         loss: Mean loss of a batch.
         epochs: Passes over the training part, at least 1.
         batch_size: Examples a step, at least 1.
+        backend: How: `"replicas"` by hand-written passes, `"vmap"`, or `"loop"`, one by one; None
+            for the answer of `backend_of`.
 
     Yields:
         After each epoch one record for each replica; None for one that had ended before, at a
         loss that was not finite.
+
+    Raises:
+        ValueError: If a back end is asked for that has no rule for an optimizer, or no passes for
+            the networks.
     """
-    run = _Run(replicas, loss, batch_size)
+    if backend is None:
+        models, optimizers = [r.model for r in replicas], [r.optimizer for r in replicas]
+        data = replicas[0].dataset
+        backend = backend_of(models, optimizers, data, loss=loss, batch_size=batch_size)
+    if backend == "loop":
+        yield from _one_by_one(replicas, loss, epochs, batch_size)
+        return
+    run = _Run(replicas, loss, batch_size, backend)
     for epoch in range(1, epochs + 1):
         yield run.epoch(epoch)
         if not run.alive:
             break
 
 
+def _one_by_one(
+    replicas: Sequence[Replica], loss: Loss, epochs: int, batch_size: int
+) -> Iterator[list[EpochRecord | None]]:
+    runs = [
+        train(
+            replica.model,
+            replica.optimizer,
+            replica.dataset,
+            loss=loss,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=replica.seed,
+            scheduler=replica.scheduler,
+        )
+        for replica in replicas
+    ]
+    while any(records := [next(run, None) for run in runs]):
+        yield records
+
+
 class _Run:
-    def __init__(self, replicas: Sequence[Replica], loss: Loss, batch_size: int) -> None:
+    def __init__(
+        self, replicas: Sequence[Replica], loss: Loss, batch_size: int, backend: Backend
+    ) -> None:
         self.loss, self.batch_size = loss, batch_size
         # Rows that are stepped alike lie side by side.
         keys = [(type(r.optimizer).__name__, repr(options_of(r.optimizer))) for r in replicas]
         self.order = sorted(range(len(replicas)), key=lambda i: keys[i])
         self.replicas = [replicas[i] for i in self.order]
         self.stack = Stack([replica.model for replica in self.replicas])
-        self.blocks = blocks_of(self.replicas[0].model)
-        count = len(self.stack)
-        self.parts = [slice(i, min(i + _ROWS, count)) for i in range(0, count, _ROWS)]
-        self.units = [self.stack.params[f"{b.linear}.weight"].shape[1] for b in self.blocks]
         self.rules = self._rules([keys[i] for i in self.order])
         sources: dict[tuple[int, int], int] = {}
         self.source = torch.tensor(
@@ -97,7 +128,8 @@ class _Run:
         first = [self.source.tolist().index(k) for k in range(len(sources))]
         self.data = [self.replicas[row].dataset for row in first]
         self.alive = set(range(len(replicas)))
-        self.tapes: dict[int, list[tuple[slice, Tape]]] = {}
+        self.passes = self._passes(backend)
+        self.start = self.stack.values.clone()
 
     def _rules(self, keys: Sequence[object]) -> list[Rule]:
         starts = [i for i in range(len(keys)) if i == 0 or keys[i] != keys[i - 1]]
@@ -107,12 +139,18 @@ class _Run:
             rules.append(rule_of(optimizers, self.stack, slice(start, stop)))
         return rules
 
-    def _tapes(self, batch: int) -> list[tuple[slice, Tape]]:
-        if batch not in self.tapes:
-            self.tapes[batch] = [
-                (rows, Tape(self.stack, rows, self.blocks, batch)) for rows in self.parts
-            ]
-        return self.tapes[batch]
+    def _passes(self, backend: Backend) -> Passes:
+        models = [replica.model for replica in self.replicas]
+        parts = self.stack, self.data, self.source, self.loss
+        if backend == "vmap":
+            return Mapped(models, *parts)
+        first = models[0]
+        if not isinstance(first, MLP):
+            raise ValueError(
+                f"backend 'replicas' needs networks that are an MLP, got {type(first).__name__}; "
+                f"leave it out"
+            )
+        return Taped(first, *parts)
 
     @torch.no_grad()
     def epoch(self, epoch: int) -> list[EpochRecord | None]:
@@ -130,6 +168,8 @@ class _Run:
         totals = torch.zeros(count, dtype=torch.float64)
         seen = torch.zeros(count, dtype=torch.float64)
         probes: list[list[GradientProbe]] = [[] for _ in range(count)]
+        looks = Looks(count)
+        at_start = self.stack.values.clone()
         running = set(self.alive)
         is_running = torch.tensor([row in running for row in range(count)])
         probing = 0.0
@@ -144,9 +184,11 @@ class _Run:
                     self.stack.write_back(row)  # as it is now: the step is not made
                     running.discard(row)
                     is_running[row] = False
-            if parts[0][2]:
+            is_probed = parts[0][2]
+            if looks.wants(is_probed=is_probed):
                 before = time.perf_counter()
-                for row, probe in enumerate(self._probes()):
+                looks.look(self.stack.grads, running, is_probed=is_probed)
+                for row, probe in enumerate(self._probes() if is_probed else ()):
                     if row in running:
                         probes[row].append(probe)
                 probing += time.perf_counter() - before
@@ -158,9 +200,14 @@ class _Run:
             for replica in self.replicas:
                 if replica.scheduler is not None:
                     replica.scheduler.step()
+        for row in running:
+            self.stack.write_back(row)
         scores = self._scores(running)
+        after = self._values(running)
+        steps_made, chords = (distances(after, then).tolist() for then in (at_start, self.start))
         records: list[EpochRecord | None] = [None] * count
         for row in self.alive:
+            norms = [probe.norm for probe in probes[row]]
             record = EpochRecord(
                 epoch=epoch,
                 lr=lrs[row],
@@ -168,35 +215,36 @@ class _Run:
                 test_loss=scores[row].loss,
                 test_accuracy=scores[row].accuracy,
                 test_accuracy_clean=scores[row].accuracy_clean,
-                grad_norm=mean_of([probe.norm for probe in probes[row]]),
+                grad_norm=mean_of(norms),
                 diffusion_ratio=mean_of([probe.ratio for probe in probes[row]]),
                 diffusion_cosine=mean_of([probe.cosine for probe in probes[row]]),
+                grad_tv=total_variation(norms),
+                roughness=mean_of(looks.roughness[row]),
+                successive_cosine=mean_of(looks.cosines[row]),
+                step_length=steps_made[row],
+                chord=chords[row],
                 seconds=seconds,
             )
             records[self.order[row]] = record
-            if row in running:
-                self.stack.write_back(row)
         self.alive = {row for row in self.alive if records[self.order[row]].is_finite}  # type: ignore[union-attr]
         return records
 
+    def _values(self, running: set[int]) -> Tensor:
+        """Return the parameters of each row, of those that ended as they were then."""
+        ended = self.alive - running
+        if not ended:
+            return self.stack.values
+        values = self.stack.values.clone()
+        for row in ended:
+            values[row] = flat_values(self.replicas[row].model)[0]
+        return values
+
     def _gradients(self, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
         """Fill the stack's gradients for one step; return the losses, float64."""
-        batch = len(parts[0][0])
-        x = torch.stack(
-            [d.x_train[b].flatten(1) for d, (b, _) in zip(self.data, parts, strict=True)]
-        )
-        y = torch.stack([d.y_train[b] for d, (b, _) in zip(self.data, parts, strict=True)])
-        x = x.to(self.stack.values.dtype)
-        drawn = [random_bytes(self.blocks, self.units, batch, seed) for _, seed in parts]
-        bytes_ = [torch.stack(layer) for layer in zip(*drawn, strict=True)]
-        losses = torch.empty(len(self.stack), dtype=torch.float64)
-        for rows, tape in self._tapes(batch):
-            source = self.source[rows]
-            logits = tape.forward(x[source], bytes_, source)
-            value, gradient = loss_and_gradient(self.loss, logits, y[source])
-            losses[rows] = value
-            tape.backward(gradient)
-        return losses
+        pairs = list(zip(self.data, parts, strict=True))
+        x = torch.stack([data.x_train[batch] for data, (batch, _) in pairs])
+        y = torch.stack([data.y_train[batch] for data, (batch, _) in pairs])
+        return self.passes.gradients(x, y, [seed for _, seed in parts])
 
     def _probes(self) -> list[GradientProbe]:
         lengths = torch.linalg.vector_norm(self.stack.grads, dim=1, dtype=torch.float64)
@@ -214,56 +262,9 @@ class _Run:
             for values in zip(lengths.tolist(), ratios.tolist(), cosines.tolist(), strict=True)
         ]
 
-    def _scores(self, running: set[int]) -> list[Evaluation]:
-        layers = folded(self.stack, self.blocks)
-        totals = torch.zeros(len(self.stack), dtype=torch.float64)
-        right, right_clean = torch.zeros_like(totals), torch.zeros_like(totals)
-        num_test = len(self.data[0].y_test)
-        for start in range(0, num_test, _EVALUATED):
-            part = slice(start, start + _EVALUATED)
-            x = torch.stack([d.x_test[part].flatten(1) for d in self.data]).to(layers[0][0].dtype)
-            y, clean = (
-                torch.stack([labels[part] for labels in group])
-                for group in zip(*((d.y_test, d.y_test_clean) for d in self.data), strict=True)
-            )
-            for rows in self.parts:
-                source = self.source[rows]
-                logits = logits_of(layers, rows, x[source])
-                totals[rows] += loss_of(self.loss, logits, y[source]) * x.shape[1]
-                predicted = logits.argmax(dim=2)
-                right[rows] += (predicted == y[source]).sum(1)
-                right_clean[rows] += (predicted == clean[source]).sum(1)
-        scores = [
-            Evaluation(*(value / num_test for value in values))
-            for values in zip(totals.tolist(), right.tolist(), right_clean.tolist(), strict=True)
-        ]
+    def _scores(self, running: set[int]) -> dict[int, Evaluation]:
+        scores = self.passes.scores(running)
         for row in self.alive - running:  # stopped in this epoch: its network is as it was then
             replica = self.replicas[row]
             scores[row] = evaluate(replica.model, replica.dataset, loss=self.loss)
         return scores
-
-
-def loss_of(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the loss of each replica, shape (replicas,)."""
-    if loss is cross_entropy:
-        return (
-            cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-            .view(labels.shape)
-            .mean(1)
-        )
-    return torch.stack([loss(row, label) for row, label in zip(logits, labels, strict=True)])
-
-
-def loss_and_gradient(loss: Loss, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the loss of each replica, and its gradient by the logits."""
-    if loss is cross_entropy:
-        log_p = logits.log_softmax(2)
-        index = labels.unsqueeze(2)
-        value = -log_p.gather(2, index).squeeze(2).mean(1)
-        gradient = log_p.exp_().scatter_add_(2, index, log_p.new_full((), -1.0).expand(index.shape))
-        return value, gradient.mul_(1 / labels.shape[1])
-    with torch.enable_grad():  # of the user's own: nothing is known of it
-        leaf = logits.detach().requires_grad_()
-        value = loss_of(loss, leaf, labels)
-        (gradient,) = torch.autograd.grad(value.sum(), leaf)
-    return value.detach(), gradient.contiguous()
