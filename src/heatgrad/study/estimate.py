@@ -11,7 +11,7 @@ from heatgrad.core.lookup import lookup
 from heatgrad.study.jobs import run_short
 from heatgrad.study.run import workload
 from heatgrad.study.spec import StudySpec
-from heatgrad.study.store import STORE_FILE, Store
+from heatgrad.study.store import Store
 from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, plan
 from heatgrad.training import LOSSES, evaluate, steps_per_epoch
 
@@ -56,15 +56,15 @@ class Estimate:
     hours: float
 
 
-def estimate(study: StudySpec, folder: Path, *, workers: int) -> Estimate:
+def estimate(study: StudySpec, place: str | Path, *, workers: int) -> Estimate:
     """Return what is left to do of a study and how long it may take; nothing is written.
 
     A few steps of every arm and one evaluation are timed on every task, on one thread; what is
     trained at once, at once.
     """
     stored = set()
-    if (folder / STORE_FILE).exists():
-        store = Store.open(folder)
+    if Store.is_in(place):
+        store = Store.open(place)
         stored = store.keys()
         store.close()
     work = workload(study, stored)

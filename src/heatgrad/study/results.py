@@ -32,13 +32,13 @@ class Results:
     num_planned: int
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Results":
-        """Return the results stored in a folder.
+    def load(cls, place: str | Path) -> "Results":
+        """Return the results stored in a folder, or in a database by its URL.
 
         Raises:
             StoreError: If there is no store that can be read.
         """
-        store = Store.open(Path(folder))
+        store = Store.open(place)
         try:
             study = store.study
             newest: dict[tuple[str, str, int], Record] = {}
