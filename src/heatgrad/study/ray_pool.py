@@ -179,9 +179,7 @@ def _work(start: int, job: Job, run: Run, counter: Any) -> Exception | None:
     return None
 
 
-def _store_rest(
-    start: int, job: Job, store: Store, epochs: dict[int, int], counter: Any
-) -> None:
+def _store_rest(start: int, job: Job, store: Store, epochs: dict[int, int], counter: Any) -> None:
     stored = store.keys()  # by this very job, if a node was lost under it
     places = {trial.key: place for place, trial in enumerate(job, start)}
     rest = tuple(trial for trial in job if trial.key not in stored)

@@ -1,4 +1,4 @@
-"""The work of one worker, wherever it is: run a job, store each trial; and what failed, in words."""
+"""The work of one worker, wherever it is: run a job, store each trial, say what failed."""
 
 import contextlib
 import time

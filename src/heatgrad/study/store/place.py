@@ -8,26 +8,32 @@ __all__ = ["Place"]
 
 
 class Place(Protocol):
-    """A folder or a database: where the tables are, and the weights.
-
-    Attributes:
-        name: What messages call it; without a password.
-        holder: What holds the tables, for messages.
-        other: How to name another place: a remedy.
-        tables: Those that are made in it.
-        patience: For how long a lost connection is tried again [s].
-    """
+    """A folder or a database: where the tables are, and the weights."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What messages call it; without a password."""
+        ...
+
     @property
-    def holder(self) -> str: ...
+    def holder(self) -> str:
+        """What holds the tables, for messages."""
+        ...
+
     @property
-    def other(self) -> str: ...
+    def other(self) -> str:
+        """How to name another place: a remedy."""
+        ...
+
     @property
-    def tables(self) -> tuple[sa.Table, ...]: ...
+    def tables(self) -> tuple[sa.Table, ...]:
+        """The tables that are made in it."""
+        ...
+
     @property
-    def patience(self) -> float: ...
+    def patience(self) -> float:
+        """For how long a lost connection is tried again [s]."""
+        ...
 
     def is_taken(self) -> bool:
         """Whether there is something that may be a store."""

@@ -97,9 +97,7 @@ class Store:
         place = place_of(where)
         if not place.is_taken():
             what = f" (no {Path(place.holder).name})" if isinstance(place, Folder) else ""
-            raise StoreError(
-                f"no study in '{place.name}'{what}; run one with 'heatgrad study run'"
-            )
+            raise StoreError(f"no study in '{place.name}'{what}; run one with 'heatgrad study run'")
         store = cls(place, place.engine(read_only=True))
         with explained(place.holder), store._engine.connect() as connection:
             check_schema(connection, place.holder)
