@@ -1,6 +1,7 @@
 """The same jobs on a Ray cluster: one task a job, which stores its own results."""
 
 import contextlib
+import importlib.util
 import itertools
 import logging
 import os
@@ -23,7 +24,7 @@ from heatgrad.study.store import Store, is_url
 from heatgrad.study.trial import Trial
 from heatgrad.study.work import PartFailedError, Progress, explained_failure, run_and_store
 
-__all__ = ["Run", "own_paths", "prepare_node", "run_on_ray"]
+__all__ = ["Run", "check_address", "own_paths", "prepare_node", "run_on_ray"]
 
 _RETRIES = 4  # of a task whose worker or node was lost
 _PAUSE = 0.5  # between two messages of a task about its progress [s]
@@ -50,7 +51,7 @@ class Run:
 
 
 class _Counter:
-    """The number of epochs done, by place of a trial; an actor beside the driver."""
+    """The number of epochs done, by place of a trial: an actor, which tasks tell."""
 
     def __init__(self) -> None:
         self._epochs: dict[int, int] = {}
@@ -90,7 +91,7 @@ def run_on_ray(
         poll_seconds: How often progress is looked at [s].
 
     Raises:
-        SpecError: If Ray is not installed or there is no cluster.
+        SpecError: If there is no cluster.
         RunError: If a task was lost too often, a part fails, or a node cannot take part: other
             versions than the driver's, or a folder that it does not see.
         HeatgradError: If a trial's spec or data cannot be used.
@@ -107,6 +108,30 @@ def run_on_ray(
         _drive(ray, jobs, run, workers, on_progress, poll_seconds)
 
 
+class _Count:
+    """The driver's view of the counter; it is asked, and never waited for."""
+
+    def __init__(self, ray: Any) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        # Beside the driver: no other node can take it along.
+        node = ray.get_runtime_context().get_node_id()
+        beside = NodeAffinitySchedulingStrategy(node, soft=True)
+        options = {"num_cpus": 0, "scheduling_strategy": beside}
+        self._ray, self._total = ray, 0
+        self.counter = ray.remote(_Counter).options(**options).remote()
+        self._asked = self.counter.total.remote()
+
+    def total(self) -> int:
+        """Return the newest answer that has come."""
+        # A number on a screen is nothing to stop for.
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            if self._ray.wait([self._asked], timeout=0)[0]:
+                answer, self._asked = self._asked, self.counter.total.remote()
+                self._total = int(self._ray.get(answer))
+        return self._total
+
+
 def _drive(
     ray: Any,
     jobs: Sequence[Job],
@@ -115,7 +140,7 @@ def _drive(
     on_progress: Progress,
     poll_seconds: float,
 ) -> None:
-    counter = _start_counter(ray)
+    count = _Count(ray)
     task = ray.remote(_work).options(num_cpus=1, max_retries=_RETRIES, name="heatgrad")
     starts = itertools.accumulate((len(job) for job in jobs), initial=0)
     waiting = zip(starts, jobs, strict=False)
@@ -125,11 +150,11 @@ def _drive(
             # A few more than cores: enough to keep them busy, and to make a cluster grow.
             room = (workers or 2 * _num_cores(ray)) - len(running)
             for start, job in itertools.islice(waiting, max(0, room)):
-                running[task.remote(start, job, run, counter)] = job
+                running[task.remote(start, job, run, count.counter)] = job
             if not running:
                 break
             finished, _ = ray.wait(list(running), timeout=poll_seconds)
-            total = _total(ray, counter)
+            total = count.total()
             for ref in finished:
                 job = running.pop(ref)
                 _check(ray, ref)
@@ -141,7 +166,7 @@ def _drive(
             ray.cancel(ref, force=True)
         if running:  # so that nothing is stored once this has returned
             ray.wait(list(running), num_returns=len(running), timeout=10.0)
-        ray.kill(counter)
+        ray.kill(count.counter)
 
 
 def _check(ray: Any, ref: Any) -> None:
@@ -241,28 +266,49 @@ def own_paths() -> tuple[str, ...]:
     )
 
 
+def check_address(address: str) -> None:
+    """Refuse an address at which there is no cluster. Ray itself would try for minutes.
+
+    Raises:
+        SpecError: If Ray is not installed, or nothing answers at the address.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise SpecError("ray is not installed; pip install 'heatgrad[ray]'")
+    if address == "auto":
+        return  # found, or not, by Ray
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 1 << 16):
+        raise SpecError(f"ray must be 'auto', HOST:PORT or ray://HOST:PORT, got '{address}'")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
 @contextlib.contextmanager
 def _cluster(address: str) -> Iterator[Any]:
     """Give the module `ray`, connected; a connection of the caller's own is used and left."""
-    try:
-        import ray
-    except ImportError:
-        raise SpecError("ray is not installed; pip install 'heatgrad[ray]'") from None
+    import ray
+
     if ray.is_initialized():
         yield ray
         return
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SpecError(
-            f"no Ray cluster at '{address}' ({reason}); start one with 'ray start --head', or "
-            f"give HOST:6379 of its head"
-        ) from error
+        raise _no_cluster(address, error) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _no_cluster(address: str, error: Exception) -> SpecError:
+    reason = " ".join(str(error).split())[:200]
+    return SpecError(
+        f"no Ray cluster at '{address}' ({reason}); start one with 'ray start --head', or give "
+        f"the HOST:6379 of its head"
+    )
 
 
 @contextlib.contextmanager
@@ -277,22 +323,6 @@ def _marked(place: str | Path) -> Iterator[str | None]:
         yield mark.name
     finally:
         mark.unlink(missing_ok=True)
-
-
-def _start_counter(ray: Any) -> Any:
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    # Beside the driver: no other node can take it along.
-    node = ray.get_runtime_context().get_node_id()
-    beside = NodeAffinitySchedulingStrategy(node, soft=True)
-    return ray.remote(_Counter).options(num_cpus=0, scheduling_strategy=beside).remote()
-
-
-def _total(ray: Any, counter: Any) -> int:
-    try:
-        return int(ray.get(counter.total.remote(), timeout=10.0))
-    except ray.exceptions.RayError:
-        return 0  # a number on a screen is nothing to stop for
 
 
 def _num_cores(ray: Any) -> int:

@@ -18,7 +18,7 @@ from heatgrad.study.environment import describe_environment
 from heatgrad.study.pool import Progress, run_trials
 from heatgrad.study.presets import PRESETS
 from heatgrad.study.question import ALPHA, MIN_BLOCKS
-from heatgrad.study.ray_pool import run_on_ray
+from heatgrad.study.ray_pool import check_address, run_on_ray
 from heatgrad.study.results import Results
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.statistics import blocks_for_family, largest_family, smallest_p
@@ -192,6 +192,8 @@ def run_study(
 
 def _place(folder: Path, store: str | None, ray: str | None) -> str | Path:
     """Return where the results go, a folder or a URL, once it can be what is asked for."""
+    if ray is not None:
+        check_address(ray)
     if store is None:
         return folder
     if not is_url(store):
