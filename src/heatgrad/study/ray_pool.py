@@ -276,9 +276,12 @@ def check_address(address: str) -> None:
         raise SpecError("ray is not installed; pip install 'heatgrad[ray]'")
     if address == "auto":
         return  # found, or not, by Ray
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
     if not (host and port.isdecimal() and int(port) < 1 << 16):
-        raise SpecError(f"ray must be 'auto', HOST:PORT or ray://HOST:PORT, got '{address}'")
+        raise SpecError(
+            f"ray must be 'auto' or the HOST:6379 of a cluster's head, got '{address}'; from outside "
+            f"a cluster use 'ray job submit'"
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
     except OSError as error:

@@ -125,7 +125,7 @@ def test_a_full_disk(spec, server, database):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Database, "patience", 0.0)
-        with pytest.raises(RunError, match=r"could not extend file.*it is full; make room there"):
+        with pytest.raises(RunError, match=r"could not extend file.*; make room there; finished"):
             run_study(spec(backend="loop"), store=url, workers=0)
     assert server.execute(database, "SELECT count(*) FROM weights") == [(2,)]
     server.execute(database, "DROP TRIGGER full_disk ON trials")

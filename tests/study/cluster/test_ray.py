@@ -16,7 +16,7 @@ pytestmark = pytest.mark.cluster
 
 # Says on which node it has begun to train: at the second step, since a check takes one before.
 MODULE = """
-import os, time, uuid
+import os, sys, time, uuid
 from pathlib import Path
 
 import torch
@@ -30,10 +30,9 @@ class Slow(torch.optim.SGD):
     def step(self, closure=None):
         self.count += 1
         if self.count == 2:
-            node = "here"
-            if "RAY_WORKER_MODE" in os.environ or "RAY_NODE_ID" in os.environ:
-                import ray
-                node = ray.get_runtime_context().get_node_id()
+            ray = sys.modules.get("ray")
+            is_there = ray and ray.is_initialized()
+            node = ray.get_runtime_context().get_node_id() if is_there else "here"
             (Path(self.folder) / f"{node}.{uuid.uuid4().hex}").touch()
         time.sleep(self.pause)
         super().step(closure)
@@ -151,6 +150,19 @@ def test_a_part_that_fails_on_a_node(slow, cluster, spec, tmp_path):
     assert not list(out.glob(".reached*"))
 
 
+def test_a_task_whose_worker_always_dies(slow, cluster, spec, tmp_path, monkeypatch):
+    """Given up after its retries, in one line; what finished beside it is stored."""
+    monkeypatch.setattr("heatgrad.study.ray_pool._RETRIES", 1)
+    arms = {"SGD": {"kind": "SGD"}, "bad": {"kind": "slow_parts:Deadly"}}
+    out = tmp_path / "out"
+    with pytest.raises(RunError, match=r"a task was lost 2 times .*the same command resumes"):
+        run_study(
+            spec(arms=arms, confirmatory=[], seeds=1, backend="loop"),
+            out=out, ray=cluster.address, workers=1,
+        )  # fmt: skip
+    assert [record.arm for record in Results.load(out).records] == ["SGD"]
+
+
 def test_interrupted(slow, cluster, bits, tmp_path):
     """Ctrl-C: one line, exit code 1, nothing is stored any more; the same command resumes."""
     values, _ = slow
@@ -159,7 +171,6 @@ def test_interrupted(slow, cluster, bits, tmp_path):
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"sys.path.insert(0, {str(tmp_path / 'slow')!r})\n"
         "import heatgrad.cli.study, heatgrad.study.run as run\n"
-        f"run.load_study.__globals__['PRESETS'] = {{}}\n"
         f"given = {given!r}\n"
         "load = run.load_study\n"
         "run.load_study = lambda *a, **k: load(given)\n"

@@ -10,8 +10,8 @@ from heatgrad.core.errors import HeatgradError, StoreError
 
 __all__ = ["explained"]
 
-_FULL = "it is full; make room there and run the same command again"
-_LOST = "check that the server runs and may be reached from here, then run the same command again"
+_FULL = "make room there"
+_LOST = "check that the server runs and may be reached from here"
 
 
 @contextlib.contextmanager
