@@ -272,16 +272,17 @@ def check_address(address: str) -> None:
     Raises:
         SpecError: If Ray is not installed, or nothing answers at the address.
     """
+    host, _, port = address.rpartition(":")
+    is_form = host and "/" not in host and port.isdecimal() and int(port) < 1 << 16
+    if address != "auto" and not is_form:
+        raise SpecError(
+            f"ray must be 'auto' or the HOST:6379 of a cluster's head, got '{address}'; from "
+            f"outside a cluster use 'ray job submit'"
+        )
     if importlib.util.find_spec("ray") is None:
         raise SpecError("ray is not installed; pip install 'heatgrad[ray]'")
     if address == "auto":
         return  # found, or not, by Ray
-    host, _, port = address.rpartition(":")
-    if not (host and port.isdecimal() and int(port) < 1 << 16):
-        raise SpecError(
-            f"ray must be 'auto' or the HOST:6379 of a cluster's head, got '{address}'; from outside "
-            f"a cluster use 'ray job submit'"
-        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
     except OSError as error:

@@ -46,6 +46,16 @@ class Failing(torch.optim.SGD):
         if Failing.count > 4:
             raise ZeroDivisionError("boom on a node")
         super().step(closure)
+
+
+class Deadly(torch.optim.SGD):
+    count = 0
+
+    def step(self, closure=None):
+        Deadly.count += 1
+        if Deadly.count > 4:
+            os._exit(1)
+        super().step(closure)
 """
 
 
