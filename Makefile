@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/heatgrad study run demo --out runs/demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu and not cluster"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from heatgrad.study import StudySpec, run_study
-from heatgrad.study.trial import make_optimizer, plan
+from heatgrad.study.plan import plan
+from heatgrad.study.trial import make_optimizer
 
 CONTROLS = {
     "norm-matched placebo": "NormMatchedPlaceboSGD",

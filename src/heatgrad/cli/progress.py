@@ -14,7 +14,7 @@ from heatgrad.study.metric import METRICS
 from heatgrad.study.results import Results
 from heatgrad.study.run import Workload, workload
 from heatgrad.study.spec import StudySpec
-from heatgrad.study.store import STORE_FILE, Store
+from heatgrad.study.store import Store
 from heatgrad.study.trial import Trial
 from heatgrad.study.wording import show_value
 
@@ -27,11 +27,11 @@ class StudyProgress:
     Use as a context manager and hand `update` to `run_study`.
     """
 
-    def __init__(self, study: StudySpec, folder: Path, console: Console | None = None) -> None:
+    def __init__(self, study: StudySpec, place: str | Path, console: Console | None = None) -> None:
         self._study = study
-        self._folder = folder
+        self._place = place
         self._console = console or Console(stderr=True, markup=False, emoji=False, highlight=False)
-        work = _workload(study, folder)
+        work = _workload(study, place)
         self._done, self._total = work.num_stored, work.num_trials
         self._tenth = 10 * self._done // self._total
         self._trials = Progress(
@@ -79,7 +79,7 @@ class StudyProgress:
 
     def _figures(self) -> Table:
         """Return the median of the primary metric so far, per task and arm."""
-        results = Results.load(self._folder)
+        results = Results.load(self._place)
         metric = METRICS[self._study.metric]
         table = Table(title=f"{metric.label}, median so far", title_justify="left")
         table.add_column("arm")
@@ -98,10 +98,10 @@ class StudyProgress:
         return table
 
 
-def _workload(study: StudySpec, folder: Path) -> Workload:
-    if not (folder / STORE_FILE).exists():
+def _workload(study: StudySpec, place: str | Path) -> Workload:
+    if not Store.is_in(place):
         return workload(study, None)
-    store = Store.create(folder, study)
+    store = Store.create(place, study)
     try:
         return workload(study, store)
     finally:

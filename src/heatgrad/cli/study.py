@@ -14,7 +14,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Folder = Annotated[Path, typer.Argument(help="Folder of a study, e.g. runs/demo.")]
+Place = Annotated[
+    str,
+    typer.Argument(
+        metavar="FOLDER|URL", help="Folder of a study, e.g. runs/demo, or URL of its database."
+    ),
+]
 
 
 @app.command()
@@ -30,6 +35,16 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes of one thread; default one per core.")
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Database for the results, e.g. postgresql+psycopg://host/name."
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="auto|ADDRESS", help="Run on this Ray cluster; see the guide."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print trials, steps and estimated hours only.")
     ] = False,
@@ -39,24 +54,30 @@ def run(
     from heatgrad.core.errors import RunError
     from heatgrad.report import write_report
     from heatgrad.study.run import default_workers, load_study, run_study
+    from heatgrad.study.store import shown_place
 
     if Path(spec).is_file():  # parts of the user's own lie beside their spec
         sys.path.insert(0, str(Path(spec).resolve().parent))
     study = load_study(spec, tasks=task or (), seeds=seeds)
     folder = out if out is not None else Path("runs") / study.name
-    count = default_workers() if workers is None else workers
+    place = folder if store is None else store
     if dry_run:
-        tables.print_estimate(study, folder, workers=count)
+        count = default_workers() if workers is None else workers
+        tables.print_estimate(study, place, workers=count)
         return
-    tables.print_study(study, folder)
+    tables.print_study(study, place)
     try:
-        with progress.StudyProgress(study, folder) as shown:
-            results = run_study(study, out=folder, workers=count, on_progress=shown.update)
+        with progress.StudyProgress(study, place) as shown:
+            results = run_study(
+                study, out=folder, store=store, workers=workers, ray=ray, on_progress=shown.update
+            )
     except KeyboardInterrupt:
         raise RunError(
-            f"interrupted; finished trials are stored in '{folder}', the same command resumes"
+            f"interrupted; finished trials are stored in '{shown_place(place)}', "
+            f"the same command resumes"
         ) from None
     verdicts.print_verdicts(results)
+    folder.mkdir(parents=True, exist_ok=True)
     page = folder / "report.html"
     write_report(results, page)
     typer.echo(f"{page}")
@@ -85,17 +106,17 @@ def show(
 
 
 @app.command()
-def status(folder: Folder) -> None:
+def status(place: Place) -> None:
     """Show how much of a study is done."""
     from heatgrad.cli import tables
     from heatgrad.study import Results
 
-    tables.print_status(Results.load(folder), folder)
+    tables.print_status(Results.load(place), place)
 
 
 @app.command()
 def watch(
-    folder: Folder,
+    place: Place,
     once: Annotated[bool, typer.Option("--once", help="Show it once and stop.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
 ) -> None:
@@ -103,21 +124,21 @@ def watch(
     from heatgrad.cli.console import text_console
     from heatgrad.cli.watch import watch_study
 
-    watch_study(folder, text_console(), once=once, every=every)
+    watch_study(place, text_console(), once=once, every=every)
 
 
 @app.command()
-def verdict(folder: Folder) -> None:
+def verdict(place: Place) -> None:
     """Print the verdicts of a study."""
     from heatgrad.cli import verdicts
     from heatgrad.study import Results
 
-    verdicts.print_verdicts(Results.load(folder))
+    verdicts.print_verdicts(Results.load(place))
 
 
 @app.command()
 def report(
-    folder: Folder,
+    place: Place,
     out: Annotated[
         Path | None, typer.Option(help="The page to write; default report.html in the folder.")
     ] = None,
@@ -126,14 +147,15 @@ def report(
     from heatgrad.report import write_report
     from heatgrad.study import Results
 
-    page = out if out is not None else folder / "report.html"
-    write_report(Results.load(folder), page)
+    results = Results.load(place)
+    page = out if out is not None else _folder(place, results.study.name) / "report.html"
+    write_report(results, page)
     typer.echo(f"{page}")
 
 
 @app.command()
 def export(
-    folder: Folder,
+    place: Place,
     out: Annotated[
         str | None,
         typer.Option(
@@ -155,15 +177,15 @@ def export(
     if kind not in EXPORTS:
         raise SpecError(f"no format '{kind}'; {nearest(kind, EXPORTS)}")
     chosen = EXPORTS[kind]
-    place = out if out is not None else str(folder / chosen.place)
-    results = Results.load(folder)
+    results = Results.load(place)
+    target = out if out is not None else str(_folder(place, results.study.name) / chosen.place)
     try:
-        count = chosen.write(results, place)
+        count = chosen.write(results, target)
     except FileExistsError:
-        raise StoreError(f"'{place}' is there already; give another with --out") from None
+        raise StoreError(f"'{target}' is there already; give another with --out") from None
     except OSError as error:
-        raise StoreError(f"cannot write '{place}': {error.strerror}") from error
-    typer.echo(f"{place} ({count:,} {chosen.counted})")
+        raise StoreError(f"cannot write '{target}': {error.strerror}") from error
+    typer.echo(f"{target} ({count:,} {chosen.counted})")
 
 
 @app.command()
@@ -186,3 +208,14 @@ def calibrate(
     faults = [fault for result in found for fault in result.faults()]
     if faults:
         raise RunError(f"not as promised: {'; '.join(faults)}")
+
+
+def _folder(place: str, name: str) -> Path:
+    """Return the folder of what is made from a study: its own, or that of its name."""
+    from heatgrad.study.store import is_url
+
+    if not is_url(place):
+        return Path(place)
+    folder = Path("runs") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

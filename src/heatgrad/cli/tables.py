@@ -9,26 +9,27 @@ from heatgrad.study.estimate import estimate
 from heatgrad.study.presets import PRESETS
 from heatgrad.study.results import Results
 from heatgrad.study.spec import StudySpec
+from heatgrad.study.store import shown_place
 
 __all__ = ["print_estimate", "print_presets", "print_status", "print_study"]
 
 
-def print_study(study: StudySpec, folder: Path) -> None:
+def print_study(study: StudySpec, place: str | Path) -> None:
     """Print what is about to be run."""
     console = text_console()
     console.print(f"{study.title or study.name}", style="bold")
     console.print(
         f"{study.num_trials} trials: {len(study.tasks)} task(s) x {len(study.arms)} arms, matched "
         f"seed by seed; primary metric {study.metric}, margin {study.margin:g}; "
-        f"results in {folder}",
+        f"results in {shown_place(place)}",
     )
 
 
-def print_estimate(study: StudySpec, folder: Path, *, workers: int) -> None:
+def print_estimate(study: StudySpec, place: str | Path, *, workers: int) -> None:
     """Print trials, steps and the estimated time of a study that is not run."""
-    result = estimate(study, folder, workers=workers)
+    result = estimate(study, place, workers=workers)
     console = text_console()
-    console.print(f"study {study.name}, into {folder} (dry run: nothing is written)")
+    console.print(f"study {study.name}, into {shown_place(place)} (dry run: nothing is written)")
     table = Table("task", "trials", "steps a trial", "seconds a trial (estimated)")
     for row in result.tasks:
         table.add_row(row.task, str(row.trials), f"{row.steps:,}", f"{row.seconds:.0f}")
@@ -49,11 +50,11 @@ def print_presets() -> None:
     text_console().print(table)
 
 
-def print_status(results: Results, folder: Path) -> None:
+def print_status(results: Results, place: str | Path) -> None:
     """Print how many trials are stored, per task and arm."""
     console = text_console()
     study, done = results.study, results.num_planned - results.num_missing
-    console.print(f"study {study.name} in {folder}")
+    console.print(f"study {study.name} in {shown_place(place)}")
     for regime in study.regimes:
         title = regime if len(study.regimes) > 1 else None
         table = Table("arm", *study.tasks, title=title, title_justify="left")

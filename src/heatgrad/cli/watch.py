@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from heatgrad.study.metric import METRICS
-from heatgrad.study.results import Results, final_value
-from heatgrad.study.store import Record
+from heatgrad.study.results import Results
+from heatgrad.study.store import Record, final_value, shown_place
 from heatgrad.study.wording import show_value
 
 __all__ = ["Pace", "frame", "pace", "watch_study"]
@@ -71,11 +71,11 @@ def pace(records: Sequence[Record], num_missing: int, *, now: datetime) -> Pace:
     return Pace(3600 * rate, end, silence)
 
 
-def frame(results: Results, folder: Path, *, now: datetime) -> RenderableType:
+def frame(results: Results, place: str | Path, *, now: datetime) -> RenderableType:
     """Return what is to be seen of a study at this moment."""
     done, planned = len(results.records), results.num_planned
     diverged = sum(record.status == "diverged" for record in results.records)
-    head = Text(f"study {results.study.name} in {folder}", style="bold")
+    head = Text(f"study {results.study.name} in {shown_place(place)}", style="bold")
     bar = Table.grid(padding=(0, 1))
     bar.add_row(
         ProgressBar(total=max(1, planned), completed=done, width=40),
@@ -88,13 +88,15 @@ def frame(results: Results, folder: Path, *, now: datetime) -> RenderableType:
     return Group(*parts)
 
 
-def watch_study(folder: Path, console: Console, *, once: bool = False, every: float = 2.0) -> None:
+def watch_study(
+    place: str | Path, console: Console, *, once: bool = False, every: float = 2.0
+) -> None:
     """Show a study until it is done, or until the user has seen enough.
 
     Without a terminal, or with `once`, it is shown once.
 
     Args:
-        folder: Folder of the study.
+        place: Folder of the study, or URL of its database.
         console: Where to show it.
         once: Whether to stop after the first look.
         every: Time between looks, longer where reading the store takes long [s].
@@ -102,25 +104,25 @@ def watch_study(folder: Path, console: Console, *, once: bool = False, every: fl
     Raises:
         StoreError: If there is no store that can be read.
     """
-    results, seconds = _timed(folder)
+    results, seconds = _timed(place)
     if once or not console.is_terminal:
-        console.print(frame(results, folder, now=datetime.now(UTC)))
+        console.print(frame(results, place, now=datetime.now(UTC)))
         return
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         try:
             while True:
-                live.update(frame(results, folder, now=datetime.now(UTC)), refresh=True)
+                live.update(frame(results, place, now=datetime.now(UTC)), refresh=True)
                 if not results.num_missing:
                     return
                 time.sleep(max(every, 10 * seconds))
-                results, seconds = _timed(folder)
+                results, seconds = _timed(place)
         except KeyboardInterrupt:
             return
 
 
-def _timed(folder: Path) -> tuple[Results, float]:
+def _timed(place: str | Path) -> tuple[Results, float]:
     started = time.perf_counter()
-    return Results.load(folder), time.perf_counter() - started
+    return Results.load(place), time.perf_counter() - started
 
 
 def _pace_line(results: Results, now: datetime) -> str:

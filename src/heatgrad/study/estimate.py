@@ -13,7 +13,7 @@ from heatgrad.study.plan import plan
 from heatgrad.study.question import EACH_TUNED
 from heatgrad.study.run import workload
 from heatgrad.study.spec import StudySpec
-from heatgrad.study.store import STORE_FILE, Store
+from heatgrad.study.store import Store
 from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer
 from heatgrad.training import LOSSES, evaluate, steps_per_epoch
 
@@ -58,13 +58,13 @@ class Estimate:
     hours: float
 
 
-def estimate(study: StudySpec, folder: Path, *, workers: int) -> Estimate:
+def estimate(study: StudySpec, place: str | Path, *, workers: int) -> Estimate:
     """Return what is left to do of a study and how long it may take; nothing is written.
 
     A few steps of every arm and one evaluation are timed on every task, on one thread; what is
     trained at once, at once.
     """
-    store = Store.open(folder) if (folder / STORE_FILE).exists() else None
+    store = Store.open(place) if Store.is_in(place) else None
     try:
         work = workload(study, store)
     finally:

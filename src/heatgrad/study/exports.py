@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from heatgrad.core.errors import SpecError, StoreError
 from heatgrad.core.spec import canonical_json, shown
-from heatgrad.study.results import Results
+from heatgrad.study.question import AS_PUBLISHED
+from heatgrad.study.results import COLUMNS, Results, regime_of
 from heatgrad.study.store import Record
 from heatgrad.study.trial import CURVES
 
@@ -50,23 +51,11 @@ def export_parquet(results: Results, path: str | Path) -> int:
     import pyarrow as pa
     from pyarrow import parquet
 
-    heads = {"task": pa.string(), "arm": pa.string(), "block": pa.int32(), "seed": pa.int64()}
-    heads |= {"status": pa.string(), "epoch": pa.int32()}
-    fields = [*heads.items(), *((name, pa.float64()) for name in CURVES)]
+    whole = {"block": pa.int32(), "seed": pa.int64(), "epoch": pa.int32()}
+    kinds = dict.fromkeys(COLUMNS, pa.string()) | dict.fromkeys(CURVES, pa.float64()) | whole
+    fields = list(kinds.items())
     about = {"heatgrad.study": canonical_json(results.study.model_dump(mode="json"))}
-    rows = [
-        {
-            "task": r.task,
-            "arm": r.arm,
-            "block": r.block,
-            "seed": r.spec["seed"],
-            "status": r.status,
-            "epoch": epoch + 1,
-            **{name: r.curves[name][epoch] for name in CURVES},
-        }
-        for r in results.records
-        for epoch in range(len(r.curves["lr"]))
-    ]
+    rows = list(results.by_epoch())
     table = pa.Table.from_pylist(rows, schema=pa.schema(fields, metadata=about))
     with open(path, "xb") as file:
         parquet.write_table(table, file)
@@ -76,7 +65,7 @@ def export_parquet(results: Results, path: str | Path) -> int:
 def export_tensorboard(results: Results, path: str | Path) -> int:
     """Write one TensorBoard run per trial, its curves by epoch; return the number of runs.
 
-    The runs lie in folders `task/arm/block-N`; a value that was not finite is left out. Times are
+    The runs lie in folders `task/arm/block-N` (`task/arm/each tuned/block-N` for that regime); a value that was not finite is left out. Times are
     those of the training.
 
     Args:
@@ -93,7 +82,10 @@ def export_tensorboard(results: Results, path: str | Path) -> int:
     folder = Path(path)
     folder.mkdir()
     for record in results.records:
-        place = folder / _file_name(record.task) / _file_name(record.arm) / f"block-{record.block}"
+        place = folder / _file_name(record.task) / _file_name(record.arm)
+        if regime_of(record) != AS_PUBLISHED:
+            place /= regime_of(record)
+        place /= f"block-{record.block}"
         with SummaryWriter(str(place)) as writer:
             for name, value, epoch, time in _points(record):
                 writer.add_scalar(name, value, epoch, walltime=time)
@@ -141,7 +133,8 @@ def export_mlflow(results: Results, place: str | Path) -> int:
                 experiment,
                 start_time=end - int(1000 * record.seconds),
                 run_name=f"{record.task} / {record.arm} / block {record.block}",
-                tags={key: str(getattr(record, key)) for key in ("task", "arm", "block", "status")},
+                tags={"regime": regime_of(record)}
+                | {key: str(getattr(record, key)) for key in ("task", "arm", "block", "status")},
             ).info.run_id
             metrics = [Metric(name, v, int(1000 * time), k) for name, v, k, time in points]
             for first in range(0, max(1, len(metrics)), 900):  # a call takes a thousand
@@ -177,7 +170,7 @@ def _points(record: Record) -> Iterator[tuple[str, float, int, float]]:
     for epoch, seconds in enumerate(record.curves["seconds"]):
         time += seconds or 0.0
         for name in CURVES:
-            value = record.curves[name][epoch]
+            value = record.curves[name][epoch] if name in record.curves else None
             if value is not None:
                 yield name, value, epoch + 1, time
 

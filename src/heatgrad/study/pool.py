@@ -5,10 +5,8 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
-import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for_handles
@@ -17,14 +15,13 @@ from typing import Any
 
 import torch
 
-from heatgrad.core.errors import HeatgradError, HeatgradWarning, RunError
-from heatgrad.study.jobs import Job, jobs_of, run_job
+from heatgrad.core.errors import HeatgradWarning, RunError
+from heatgrad.study.jobs import Job, jobs_of
 from heatgrad.study.store import Store
 from heatgrad.study.trial import Trial
+from heatgrad.study.work import Progress, explained_failure, run_and_store
 
 __all__ = ["Progress", "run_trials"]
-
-Progress = Callable[[int, Trial | None], None]
 
 _epochs_done: Any = None
 _store: Store | None = None
@@ -34,6 +31,7 @@ _environment: dict[str, Any] = {}
 def run_trials(
     trials: Sequence[Trial],
     *,
+    place: str | Path,
     folder: Path,
     environment: dict[str, Any],
     workers: int,
@@ -44,7 +42,8 @@ def run_trials(
 
     Args:
         trials: What is to be done; order is kept when work is handed out.
-        folder: Folder of the store, already made.
+        place: Folder or URL of the store, already made.
+        folder: Where the traceback of a part that fails is written.
         environment: Stored with every record.
         workers: Number of processes; 0 runs in this one.
         on_progress: Called with the number of epochs done so far, over all trials, and with
@@ -55,9 +54,21 @@ def run_trials(
         RunError: If a worker was killed from outside.
         HeatgradError: If a trial's spec or data cannot be used.
     """
-    if workers == 0:
-        _run_here(trials, folder, environment, on_progress)
-        return
+    with explained_failure(folder):
+        if workers == 0:
+            _run_here(trials, place, environment, on_progress)
+        else:
+            _run_there(trials, place, environment, workers, on_progress, poll_seconds)
+
+
+def _run_there(
+    trials: Sequence[Trial],
+    place: str | Path,
+    environment: dict[str, Any],
+    workers: int,
+    on_progress: Progress,
+    poll_seconds: float,
+) -> None:
     context = multiprocessing.get_context("spawn")
     jobs = jobs_of(trials, workers)
     epochs_done = context.RawArray("i", len(trials))
@@ -65,7 +76,7 @@ def run_trials(
         workers,
         mp_context=context,
         initializer=_start_worker,
-        initargs=(epochs_done, folder, environment),
+        initargs=(epochs_done, place, environment),
     )
     is_done = False
     try:
@@ -119,12 +130,15 @@ def _stop(executor: ProcessPoolExecutor, is_done: bool) -> None:
 
 
 def _run_here(
-    trials: Sequence[Trial], folder: Path, environment: dict[str, Any], on_progress: Progress
+    trials: Sequence[Trial],
+    place: str | Path,
+    environment: dict[str, Any],
+    on_progress: Progress,
 ) -> None:
     global _epochs_done, _store, _environment
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    _epochs_done, _store, _environment = [0] * len(trials), Store.attach(folder), environment
+    _epochs_done, _store, _environment = [0] * len(trials), Store.attach(place), environment
     try:
         for start, job in _placed(jobs_of(trials, 1)):
             with warnings.catch_warnings():
@@ -136,14 +150,14 @@ def _run_here(
         _store.close()
 
 
-def _start_worker(epochs_done: Any, folder: Path, environment: dict[str, Any]) -> None:
+def _start_worker(epochs_done: Any, place: str | Path, environment: dict[str, Any]) -> None:
     global _epochs_done, _store, _environment
     # Ctrl-C reaches the whole group; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", HeatgradWarning)  # said once, before the run
-    _epochs_done, _store, _environment = epochs_done, Store.attach(folder), environment
+    _epochs_done, _store, _environment = epochs_done, Store.attach(place), environment
 
 
 def _end_with_parent() -> None:
@@ -159,36 +173,14 @@ def _work(start: int, job: Job) -> None:
 
 
 def _stored(start: int, job: Job) -> Iterator[Trial]:
-    """Run a job, and yield each trial as it is stored."""
+    """Run and store a job, and fill the places of its trials in the count of epochs."""
     assert _store is not None
 
     def count(place: int) -> None:
         _epochs_done[start + place] += 1
 
-    began = time.perf_counter()
-    trial = job[0]
-    try:
-        for place, (trial, result) in enumerate(run_job(job, on_epoch=count), start):
-            # What is trained at once shares the time.
-            seconds = (time.perf_counter() - began) / len(job)
-            _store.add(trial, result, environment=_environment, seconds=seconds)
-            # A diverged trial stops early; its place in the progress bar is filled all the same.
-            _epochs_done[place] = trial.epochs
-            yield trial
-    except HeatgradError:
-        raise
-    except Exception as error:
-        # A part of the user's own failed: say where, and keep the traceback for them.
-        log = _store.folder / f"failed-{trial.key[:12]}.txt"
-        log.write_text(traceback.format_exc(), encoding="utf-8")
-        raise RunError(
-            f"{_named(job)} failed: {type(error).__name__}: {error}; the traceback is in '{log}'; "
-            f"finished trials are stored, the same command resumes"
-        ) from None
-
-
-def _named(job: Job) -> str:
-    first = job[0]
-    if len(job) == 1:
-        return f"{first.arm_name} on {first.task_name}, block {first.block},"
-    return f"{len(job)} trials on {first.task_name}, from block {first.block} on,"
+    work = run_and_store(job, _store, environment=_environment, on_epoch=count)
+    for place, trial in enumerate(work, start):
+        # A diverged trial stops early; its place in the progress bar is filled all the same.
+        _epochs_done[place] = trial.epochs
+        yield trial

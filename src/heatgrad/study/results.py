@@ -1,7 +1,7 @@
 """The results of a study: its records, its table, its verdicts."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,9 @@ from heatgrad.study.trial import CURVES
 from heatgrad.study.tuning import Tuning, tunings
 from heatgrad.study.verdict import Question, Verdict, judge_all
 
-__all__ = ["Results", "final_value", "regime_of"]
+__all__ = ["COLUMNS", "Results", "final_value", "regime_of"]
+
+COLUMNS = ("regime", "task", "arm", "block", "seed", "status", "epoch", *CURVES)
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,13 @@ class Results:
     tuning_records: tuple[Record, ...] = ()
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Results":
-        """Return the results stored in a folder.
+    def load(cls, place: str | Path) -> "Results":
+        """Return the results stored in a folder, or in a database by its URL.
 
         Raises:
             StoreError: If there is no store that can be read.
         """
-        store = Store.open(Path(folder))
+        store = Store.open(place)
         try:
             study = store.study
             newest: dict[tuple[str, ...], Record] = {}
@@ -143,22 +145,28 @@ class Results:
         Raises:
             FileExistsError: If the file is there already.
         """
-        columns = ("regime", "task", "arm", "block", "seed", "status", "epoch", *CURVES)
         count = 0
         with open(path, "x", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            for r in self.records:
-                for epoch in range(len(r.curves["lr"])):
-                    # Older records lack the newer curves.
-                    curves = (r.curves.get(name) for name in CURVES)
-                    values = [None if curve is None else curve[epoch] for curve in curves]
-                    head = (r.task, r.arm, r.block, r.spec["seed"], r.status, epoch + 1)
-                    writer.writerow(
-                        [regime_of(r), *head, *("" if v is None else v for v in values)]
-                    )
-                    count += 1
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            for row in self.by_epoch():
+                writer.writerow(
+                    {name: "" if value is None else value for name, value in row.items()}
+                )
+                count += 1
         return count
+
+    def by_epoch(self) -> Iterator[dict[str, Any]]:
+        """Yield one row per trial and epoch, with the columns `COLUMNS`.
+
+        A value is None where it was not finite, or where an older record lacks the curve.
+        """
+        for r in self.records:
+            for epoch in range(len(r.curves["lr"])):
+                head = (regime_of(r), r.task, r.arm, r.block, r.spec["seed"], r.status, epoch + 1)
+                curves = (r.curves.get(name) for name in CURVES)
+                values = (None if curve is None else curve[epoch] for curve in curves)
+                yield dict(zip(COLUMNS, (*head, *values), strict=True))
 
     @cached_property
     def _by_place(self) -> dict[tuple[str, str, str], list[Record]]:
@@ -218,11 +226,12 @@ class Results:
             tune = {option: where.model_dump() for option, where in spec.tune.items()}
             groups.setdefault(canonical_json([spec.kind, spec.options, tune]), []).append(name)
         for names in groups.values():
-            curves: dict[tuple[int, Any], dict[str, list[float | None]]] = {}
+            curves: dict[tuple[Any, ...], dict[str, list[float | None]]] = {}
             for name in names if len(names) > 1 else ():
                 for record in self.select(task, name, regime):
                     seen = {k: v for k, v in record.curves.items() if k != "seconds"}
-                    same = record.block, record.spec.get("protocol")
+                    # Older records lack the newer curves.
+                    same = record.block, record.spec.get("protocol"), len(seen)
                     if curves.setdefault(same, seen) != seen:
                         return False
         return True

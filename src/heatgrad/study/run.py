@@ -20,10 +20,11 @@ from heatgrad.study.plan import plan, plan_tuned
 from heatgrad.study.pool import Progress, run_trials
 from heatgrad.study.presets import PRESETS
 from heatgrad.study.question import ALPHA, EACH_TUNED, MIN_BLOCKS
+from heatgrad.study.ray_pool import check_address, run_on_ray
 from heatgrad.study.results import Results
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.statistics import blocks_for_family, largest_family, smallest_p
-from heatgrad.study.store import Store
+from heatgrad.study.store import Store, is_url
 from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer
 from heatgrad.study.tuning import chosen_settings
 from heatgrad.training import LOSSES, SCHEDULES, initialised
@@ -139,7 +140,9 @@ def run_study(
     study: StudySpec | str | Path | Mapping[str, Any],
     *,
     out: str | Path | None = None,
+    store: str | None = None,
     workers: int | None = None,
+    ray: str | None = None,
     on_progress: Progress = lambda epochs, trial: None,
 ) -> Results:
     """Run what is left of a study and return its results.
@@ -151,37 +154,76 @@ def run_study(
     Args:
         study: A study, or what `load_study` takes.
         out: Folder of the results, made if needed; default `runs/<name>`.
-        workers: Number of processes, one thread each; default one per core; 0 runs here.
+        store: URL of a database that holds the results instead of the folder, as in
+            `"postgresql+psycopg://host/name"`; with one study in it.
+        workers: Number of processes, one thread each; default one per core; 0 runs here. On a
+            cluster the number of tasks at once; default one per core of it.
+        ray: Address of a Ray cluster that does the work, or `"auto"` for the one at hand.
         on_progress: Called with the number of epochs done in this call, and with each trial
             as it is stored.
 
     Raises:
         SpecError: If the study cannot be used.
         DataError: If data are missing or damaged.
-        StoreError: If the folder cannot be used.
+        StoreError: If the folder or the database cannot be used.
+        RunError: If the run stopped before its end; what was finished is stored.
     """
     if not isinstance(study, StudySpec):
         study = load_study(study)
     folder = Path(out) if out is not None else Path("runs") / study.name
-    if workers is not None and workers < 0:
-        raise SpecError(f"workers must be at least 0, got {workers}")
+    least = 0 if ray is None else 1
+    if workers is not None and workers < least:
+        raise SpecError(f"workers must be at least {least}, got {workers}")
+    place = _place(folder, store, ray)
     check_study(study)
-    store = Store.create(folder, study)
+    opened = Store.create(place, study)
     try:
-        count = default_workers() if workers is None else workers
         done = 0
-        while todo := workload(study, store).todo:  # once more with the options that were tuned
-            run_trials(
-                todo,
-                folder=folder,
-                environment=describe_environment(),
-                workers=min(count, len(todo)),
-                on_progress=_after(done, on_progress),
-            )
+        while todo := workload(study, opened).todo:  # once more with the options that were tuned
+            if ray is not None:
+                opened.close()  # settled: the tasks use a folder otherwise than one machine does
+                run_on_ray(
+                    todo,
+                    address=ray,
+                    place=place,
+                    folder=folder,
+                    workers=workers,
+                    on_progress=_after(done, on_progress),
+                )
+                opened = Store.create(place, study)
+            else:
+                count = default_workers() if workers is None else workers
+                run_trials(
+                    todo,
+                    place=place,
+                    folder=folder,
+                    environment=describe_environment(),
+                    workers=min(count, len(todo)),
+                    on_progress=_after(done, on_progress),
+                )
             done += sum(trial.epochs for trial in todo)
     finally:
-        store.close()
-    return Results.load(folder)
+        opened.close()
+    return Results.load(place)
+
+
+def _place(folder: Path, store: str | None, ray: str | None) -> str | Path:
+    """Return where the results go, a folder or a URL, once it can be what is asked for."""
+    if ray is not None:
+        check_address(ray)
+    if store is None:
+        return folder
+    if not is_url(store):
+        raise SpecError(
+            f"store must be the URL of a database, as in postgresql+psycopg://HOST/NAME, got "
+            f"'{store}'; give a folder with --out"
+        )
+    if ray is not None and store.startswith("sqlite:"):
+        raise SpecError(
+            "a file of SQLite cannot be the store of a cluster; give a database of PostgreSQL, or "
+            "with --out a folder that all machines share"
+        )
+    return store
 
 
 def check_study(study: StudySpec) -> None:

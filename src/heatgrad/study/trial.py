@@ -39,7 +39,7 @@ __all__ = [
 
 # Raised whenever the same spec would train or be recorded differently: the records of older code
 # are then not taken for this one's.
-PROTOCOL = 3
+PROTOCOL = 2
 CURVES = tuple(name for name in EpochRecord.__dataclass_fields__ if name != "epoch")
 
 
