@@ -1,5 +1,6 @@
 """What the documentation shows works: its code runs, its commands and its names exist."""
 
+import math
 import re
 import shlex
 import tomllib
@@ -90,8 +91,9 @@ def test_toml_is_read(text, tmp_path):
         assert load_study(path).arms.keys() == values["arms"].keys()
     for name, task in values.get("tasks", {}).items():
         study = load_study("demo").model_dump(mode="json")
-        loaded = load_study(study | {"tasks": {name: task}})
-        assert len(loaded.tasks) == len(task.get("label_noise", [0]))
+        loaded = load_study(study | {"tasks": {name: task}, "confirmatory": []})
+        dials = {"label_noise": task.get("label_noise", [0])} | task.get("sweep", {})
+        assert len(loaded.tasks) == math.prod(map(len, dials.values()))
 
 
 @pytest.mark.parametrize("words", commands())

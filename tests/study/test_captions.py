@@ -22,7 +22,7 @@ def test_conditions_name_what_all_verdicts_hang_on(make_question):
     assert conditions(alone) == "regime as given; margin 1.00 points; a gain is positive"
     tuned = judge_all([make_question(GAIN, budget=8, fixed=("30 epochs",))])
     assert "K = 8" in conditions(tuned)
-    assert "not tuned" not in conditions(tuned)
+    assert "not tuned: 30 epochs" in conditions(tuned)
     assert conditions([]) == ""
 
 

@@ -12,9 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from heatgrad.study.finals import final_value
 from heatgrad.study.metric import METRICS
 from heatgrad.study.results import Results
-from heatgrad.study.store import Record, final_value, shown_place
+from heatgrad.study.store import Record, shown_place
 from heatgrad.study.wording import show_value
 
 __all__ = ["Pace", "frame", "pace", "watch_study"]

@@ -114,7 +114,8 @@ def noise_pictures(results: Results) -> list[Picture]:
         rate = task.options.get("label_noise")
         if rate is not None and _arms(results, name):
             same = task.model_dump(mode="json")
-            same["options"] = {k: v for k, v in task.options.items() if k != "label_noise"}
+            for part in ("options", "dials"):
+                same[part] = {k: v for k, v in same[part].items() if k != "label_noise"}
             groups.setdefault(str(same), {})[float(rate)] = name
     groups = {same: by_rate for same, by_rate in groups.items() if len(by_rate) > 1}
     return [

@@ -164,7 +164,7 @@ def _section(
         blocks=[
             _block(results, task, mine, regime, f"{anchor}-{number}")
             for number, regime in enumerate(regimes_of(verdicts))
-            if regime in results.study.regimes_of(task)
+            if regime == AS_PUBLISHED or regime in regimes_of(mine)
         ],
         costs=None if cell else cost_table(results, task),
         curves=None if cell else curves_picture(results, task, f"{anchor}-curves"),
