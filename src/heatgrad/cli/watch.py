@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from heatgrad.study.metric import METRICS
-from heatgrad.study.results import Results
-from heatgrad.study.store import Record, final_value, shown_place
+from heatgrad.study.results import Results, final_value
+from heatgrad.study.store import Record, shown_place
 from heatgrad.study.wording import show_value
 
 __all__ = ["Pace", "frame", "pace", "watch_study"]
