@@ -65,8 +65,8 @@ def export_parquet(results: Results, path: str | Path) -> int:
 def export_tensorboard(results: Results, path: str | Path) -> int:
     """Write one TensorBoard run per trial, its curves by epoch; return the number of runs.
 
-    The runs lie in folders `task/arm/block-N` (`task/arm/each tuned/block-N` for that regime); a value that was not finite is left out. Times are
-    those of the training.
+    The runs lie in folders `task/arm/block-N` (`task/arm/each tuned/block-N` for that regime); a
+    value that was not finite is left out. Times are those of the training.
 
     Args:
         results: What is written.
