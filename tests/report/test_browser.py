@@ -53,10 +53,10 @@ def test_the_page_fits_and_every_figure_is_seen(open_page, width):
     page = open_page(width)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     figures = page.locator("figure svg").evaluate_all(SIZES)
-    assert len(figures) == 32
+    assert len(figures) == 34
     assert min(min(size) for size in figures) > 80
     assert max(size[0] for size in figures) <= width
-    assert all(page.locator("figure svg").nth(k).is_visible() for k in (0, 1, 20, 31))
+    assert all(page.locator("figure svg").nth(k).is_visible() for k in (0, 1, 20, 33))
     assert page.evaluate(OVERLAPS) == 0
     table, figure = page.locator("table").first, page.locator("figure").first
     assert table.bounding_box()["y"] < figure.bounding_box()["y"]

@@ -95,12 +95,13 @@ def test_the_verdicts_come_before_the_figures(page):
 
 
 def test_every_part_is_there(page):
-    """Three quantities against noise; four curves, the data and the effects of four tasks."""
+    """Three quantities against noise; four curves, the data and the effects of four tasks; the parts
+    of the variance over a sweep and over all tasks."""
     assert page.count('aria-label="Final test accuracy (labels as scored) on ') == 4
     assert page.count('aria-label="Final test accuracy (clean labels) on ') == 1
     assert page.count('aria-label="Training data of ') == 4
     assert page.count(' against label noise"') == 3
-    assert page.count("<svg") == 3 + 4 * 4 + 4 + 1 + 4 + 4
+    assert page.count("<svg") == 3 + 4 * 4 + 4 + 1 + 4 + 4 + 2
     assert page.count('aria-label="Differences from SGD on ') == 4
     for title in ("Effects", "Why", "Costs"):
         assert f">{title}</h2>" in page
