@@ -96,7 +96,8 @@ def test_the_verdicts_come_before_the_figures(page):
 
 def test_every_part_is_there(page):
     """Three quantities against noise; four curves, the data and the effects of four tasks; the parts
-    of the variance over a sweep and over all tasks."""
+    of the variance over a sweep and over all tasks.
+    """
     assert page.count('aria-label="Final test accuracy (labels as scored) on ') == 4
     assert page.count('aria-label="Final test accuracy (clean labels) on ') == 1
     assert page.count('aria-label="Training data of ') == 4
