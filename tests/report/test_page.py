@@ -95,9 +95,7 @@ def test_the_verdicts_come_before_the_figures(page):
 
 
 def test_every_part_is_there(page):
-    """Three quantities against noise; four curves, the data and the effects of four tasks; the parts
-    of the variance over a sweep and over all tasks.
-    """
+    """Figures against noise, of curves, data and effects of four tasks, and of two divisions."""
     assert page.count('aria-label="Final test accuracy (labels as scored) on ') == 4
     assert page.count('aria-label="Final test accuracy (clean labels) on ') == 1
     assert page.count('aria-label="Training data of ') == 4
