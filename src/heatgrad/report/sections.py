@@ -194,7 +194,7 @@ def _block(
         num_runs=" to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0",
         rows=verdict_rows(results, task, mine, regime=regime),
         conditions=conditions(mine),
-        forest=forest if effects else None,
+        forest=forest if effects and not is_cell(results, task) else None,
         tuning=_tuning(results, task, name) if regime == EACH_TUNED else None,
         why=why_on(results, task, mine, regime=regime),
     )
