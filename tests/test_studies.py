@@ -52,6 +52,8 @@ def _first_epochs(folder):
         if results.study.arms[arm].kind == "Adam" or record.status == "diverged":
             continue
         trial = Trial.model_validate(record.spec)
+        if len(record.curves["lr"]) < trial.epochs:
+            pytest.skip("a thin copy: only last epochs are kept")
         if trial.task.kind in ("MNIST", "FashionMNIST") and not os.environ.get("HEATGRAD_DATA"):
             pytest.skip("HEATGRAD_DATA is not set: no real images")
         assert trial.schedule.kind == "constant"

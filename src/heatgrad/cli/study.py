@@ -189,6 +189,22 @@ def export(
 
 
 @app.command()
+def thin(
+    place: Place,
+    out: Annotated[Path, typer.Option(help="Folder of the copy; it must be new or empty.")],
+) -> None:
+    """Copy a study to be kept: the last epoch of each trial, without weights.
+
+    Verdicts, tables and maps are those of the whole study; curves are points. Write its page from
+    the whole one.
+    """
+    from heatgrad.study.thin import thin as copy
+
+    count = copy(place, out)
+    typer.echo(f"{out} ({count:,} trials)")
+
+
+@app.command()
 def calibrate(
     studies: Annotated[int, typer.Option(help="Comparisons of each kind.")] = 2000,
     seeds: Annotated[int, typer.Option(help="Pairs in each comparison.")] = 10,

@@ -3,8 +3,8 @@
 import json
 import os
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -173,10 +173,17 @@ class Store:
         }
 
         def write(connection: sa.Connection) -> None:
-            self.place.put(connection, trial.key, weights)
+            if result.weights:  # a tuning trial keeps none
+                self.place.put(connection, trial.key, weights)
             insert_new(connection, TRIALS, [row])
 
         self._done(write, patience=self.place.patience)
+
+    def keep(self, records: Sequence[Record]) -> None:
+        """Store records of another store as they are, without weights; those there stay."""
+        rows = [asdict(record) for record in records]
+        if rows:
+            self._done(lambda c: insert_new(c, TRIALS, rows), patience=self.place.patience)
 
     def weights_path(self, key: str) -> Path:
         """Return where a trial's final weights lie in a folder (safetensors)."""

@@ -1,0 +1,41 @@
+"""A copy of a study that is small enough to be kept beside its words."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from heatgrad.core.errors import StoreError
+from heatgrad.study.store import Record, Store
+
+__all__ = ["thin"]
+
+
+def thin(place: str | Path, out: str | Path) -> int:
+    """Copy the last epoch of each trial, without weights; return the number of trials.
+
+    Verdicts are the same, since they are made of final values. Training times become those of the
+    last epoch; `Record.seconds` stays.
+
+    Args:
+        place: Folder or URL of the study.
+        out: Folder of the copy.
+
+    Raises:
+        StoreError: If there is no study, or `out` is not a new or empty folder.
+    """
+    if Store.is_in(out):
+        raise StoreError(f"'{out}' holds a study already; give a new folder with --out")
+    source = Store.open(place)
+    try:
+        records = source.records()
+        target = Store.create(out, source.study)
+    finally:
+        source.close()
+    try:
+        target.keep([_last(record) for record in records])
+    finally:
+        target.close()
+    return len(records)
+
+
+def _last(record: Record) -> Record:
+    return replace(record, curves={name: curve[-1:] for name, curve in record.curves.items()})
