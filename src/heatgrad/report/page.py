@@ -83,6 +83,7 @@ def write_report(results: Results, path: str | Path, *, parts: Sequence[Part] = 
         has_costs=any(section.costs for section in sections),
         has_runs=not all(section.is_cell for section in sections),
         controls=CONTROLS,
+        has_paths=any(block.paths for section in sections for block in section.blocks),
         has_why=any(block.why for section in sections for block in section.blocks),
         parts=parts,
         noise=noise_pictures(results),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from heatgrad.report.costs import CostTable, cost_table
 from heatgrad.report.forest import effects_of, forest_picture
 from heatgrad.report.panels import Picture
+from heatgrad.report.paths import PathRow, path_rows
 from heatgrad.report.pictures import (
     ceilings_of,
     curves_picture,
@@ -56,6 +57,7 @@ class RegimeBlock:
         forest: Differences and their intervals, or None while there is no verdict.
         tuning: What the search found, or None where nothing was tuned.
         why: What probes and controls say, or None where they say nothing.
+        paths: How smooth the paths of training were; empty where that was not recorded.
     """
 
     regime: str
@@ -65,6 +67,7 @@ class RegimeBlock:
     forest: Picture | None
     tuning: Picture | None
     why: Why | None
+    paths: list[PathRow]
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,7 @@ def _block(
         forest=forest if effects and not is_cell(results, task) else None,
         tuning=_tuning(results, task, name) if regime == EACH_TUNED else None,
         why=why_on(results, task, mine, regime=regime),
+        paths=[] if is_cell(results, task) else path_rows(results, task, regime=regime),
     )
 
 

@@ -130,8 +130,7 @@ def why_on(
         results: Of the study.
         task: Name of the task.
         verdicts: On this task, under this regime.
-        regime: Name of the regime; norm ratio and cosine are shown for "as published", whose
-            runs are the recorded ones.
+        regime: Name of the regime.
     """
     study, styles = results.study, arm_styles(results.study)
     by_arm = {verdict.question.arm: verdict.question for verdict in verdicts}
@@ -141,7 +140,12 @@ def why_on(
         if study.arms[arm].control_of is not None:
             continue
         changed = _changed(results, task, arm, regime)
-        controls = [name for name in study.controls_of(arm) if results.select(task, name)]
+        judged = by_arm[arm].controls if arm in by_arm else {}
+        controls = [
+            name
+            for name in study.controls_of(arm)
+            if name in judged or results.select(task, name, regime)
+        ]
         is_plain = changed is None or max(abs(1 - changed[0]), abs(1 - changed[1])) < 1e-6
         if is_plain and not controls:
             continue
@@ -168,7 +172,7 @@ def _keeps(arm: ArmSpec, control: ArmSpec) -> str:
 
 
 def _changed(results: Results, task: str, arm: str, regime: str) -> tuple[float, float] | None:
-    return change_of_gradient(results.select(task, arm)) if regime == PUBLISHED else None
+    return change_of_gradient(results.select(task, arm, regime))
 
 
 def _shown(changed: tuple[float, float] | None) -> tuple[Cell, Cell, Cell]:
