@@ -1,0 +1,38 @@
+"""Print the maps of this study's README, and how much is due to what, from the stored records."""
+
+from pathlib import Path
+
+from heatgrad.study import Results, noise_areas, parts_of, phase_maps
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    """Print Markdown."""
+    for folder in (HERE / "map-spiral", HERE / "map-fragments"):
+        results = Results.load(folder)
+        verdicts = results.verdicts()
+        for found in phase_maps(results.study, verdicts):
+            across, up = (sorted({cell[k] for cell in found.cells}) for k in (0, 1))
+            print(f"\n### {found.arm}: {found.dials[1]} down, {found.dials[0]} across\n")
+            print("| |", " | ".join(f"{x:g}" for x in across), "|")
+            print("|---" * (len(across) + 1) + "|")
+            for y in reversed(up):
+                row = (found.cells[x, y] for x in across)
+                cells = (f"{v.word} {100 * v.comparison.mean:+.2f}" for v in row if v.comparison)
+                print(f"| {y:g} |", " | ".join(cells), "|")
+        for parts in parts_of(results):
+            print(f"\n### Parts of the variance: {parts.title}\n")
+            print("| part | share [%] | 95 % interval |\n|---|---|---|")
+            for name, share in parts.shares.items():
+                low, high = 100 * share.low, 100 * share.high
+                print(f"| {name} | {100 * share.share:.1f} | {low:.1f} to {high:.1f} |")
+        for area in noise_areas(results):
+            c, mean = area.comparison, sum(area.areas) / len(area.areas)
+            lead = "" if c is None else f", {100 * c.mean:+.2f} ({100 * c.low:+.2f} to "
+            lead += "" if c is None else f"{100 * c.high:+.2f})"
+            print(f"\n{area.sweep}, {area.arm}: area {100 * mean:.2f}{lead}")
+
+
+if __name__ == "__main__":
+    main()
