@@ -1,6 +1,7 @@
 """The progress of a running study: trials done, time left, the figures so far."""
 
 import statistics
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -46,6 +47,7 @@ class StudyProgress:
         )
         self._trial_bar = self._trials.add_task("trials", total=self._total, completed=self._done)
         self._epoch_bar = self._epochs.add_task("epochs", total=max(1, work.epochs))
+        self._shown, self._next_look = Table(), 0.0
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         if self._done and self._done < self._total:
             self._console.print(f"resuming: {self._done} of {self._total} trials are stored")
@@ -72,10 +74,18 @@ class StudyProgress:
         self._done += 1
         self._trials.update(self._trial_bar, completed=self._done)
         if self._console.is_terminal:
-            self._live.update(Group(self._figures(), self._trials, self._epochs))
+            self._refresh()
+            self._live.update(Group(self._shown, self._trials, self._epochs))
         elif 10 * self._done // self._total > self._tenth:
             self._tenth = 10 * self._done // self._total
             self._console.print(f"{self._done} of {self._total} trials done")
+
+    def _refresh(self) -> None:
+        """Read the store again, for a tenth of the time at most: of a large study it takes long."""
+        now = time.monotonic()
+        if now >= self._next_look or self._done == self._total:
+            self._shown = self._figures()
+            self._next_look = now + 10 * (time.monotonic() - now)
 
     def _figures(self) -> Table:
         """Return the median of the primary metric so far, per task and arm."""
