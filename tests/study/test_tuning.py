@@ -193,7 +193,9 @@ def test_nothing_is_left_to_do(results):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tuning": TUNING | {"space": {"lr": [0.1]}}}, r"a range is \[low, high\], got \[0.1\]"),
+        ({"tuning": TUNING | {"space": {"lr": [0.1]}}}, r"a range is \[low, high\].*got \[0.1\]"),
+        ({"tuning": TUNING | {"space": {"lr": "x"}}}, r"a range is \[low, high\].*got 'x'"),
+        ({"tuning": TUNING | {"space": {"lr": [True, 2.0]}}}, "got True"),
         ({"tuning": TUNING | {"space": {"lr": [1.0, 0.1]}}}, "a range must rise"),
         ({"tuning": TUNING | {"space": {"lr": [0.0, 0.1]}}}, "must begin above 0"),
         ({"tuning": TUNING | {"budget": 7}}, "budget"),

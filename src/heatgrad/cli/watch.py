@@ -74,8 +74,9 @@ def pace(records: Sequence[Record], num_missing: int, *, now: datetime) -> Pace:
 
 def frame(results: Results, place: str | Path, *, now: datetime) -> RenderableType:
     """Return what is to be seen of a study at this moment."""
-    done, planned = len(results.records), results.num_planned
-    diverged = sum(record.status == "diverged" for record in results.records)
+    records = (*results.records, *results.tuning_records)
+    done, planned = len(records), results.num_planned
+    diverged = sum(record.status == "diverged" for record in records)
     head = Text(f"study {results.study.name} in {shown_place(place)}", style="bold")
     bar = Table.grid(padding=(0, 1))
     bar.add_row(
@@ -83,9 +84,15 @@ def frame(results: Results, place: str | Path, *, now: datetime) -> RenderableTy
         f"{done} of {planned} trials",
         f"{diverged} diverged" if diverged else "none diverged",
     )
-    parts: list[RenderableType] = [head, bar, Text(_pace_line(results, now)), _counts(results)]
-    if results.records:
-        parts.append(_latest(results.records, results.study.metric))
+    parts: list[RenderableType] = [head, bar, Text(_pace_line(results, now))]
+    for regime in results.study.regimes:
+        if len(results.study.regimes) > 1:
+            parts.append(Text(regime))
+        parts.append(_counts(results, regime))
+    if results.study.tuning is not None:
+        parts.append(Text(f"tuning: {len(results.tuning_records)} trials"))
+    if records:
+        parts.append(_latest(records, results.study.metric))
     return Group(*parts)
 
 
@@ -127,7 +134,8 @@ def _timed(place: str | Path) -> tuple[Results, float]:
 
 
 def _pace_line(results: Results, now: datetime) -> str:
-    found = pace(results.records, results.num_missing, now=now)
+    records = (*results.records, *results.tuning_records)
+    found = pace(records, results.num_missing, now=now)
     if not results.num_missing:
         return "done"
     if found.silence is None:
@@ -141,12 +149,14 @@ def _pace_line(results: Results, now: datetime) -> str:
     )
 
 
-def _counts(results: Results) -> Table:
+def _counts(results: Results, regime: str) -> Table:
     """Return done and planned trials by arm and task, the longer of the two downwards."""
     study = results.study
 
     def count(task: str, arm: str) -> str:
-        records = results.select(task, arm)
+        if regime not in study.regimes_of(task):
+            return "-"
+        records = results.select(task, arm, regime)
         diverged = sum(record.status == "diverged" for record in records)
         note = f", {diverged} diverged" if diverged else ""
         return f"{len(records)}/{study.blocks_of(task)}{note}"

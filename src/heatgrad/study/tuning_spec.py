@@ -29,10 +29,15 @@ class Range(Spec):
     @model_validator(mode="before")
     @classmethod
     def _from_pair(cls, data: Any) -> Any:
-        if isinstance(data, (list, tuple)):
-            if len(data) != 2 or any(isinstance(x, bool) for x in data):
-                raise ValueError(f"a range is [low, high], got {list(data)!r}")
-            return {"low": _as_float(data[0]), "high": _as_float(data[1])}
+        if isinstance(data, (list, tuple)) and len(data) == 2:
+            data = {"low": data[0], "high": data[1]}
+        if not isinstance(data, (dict, Range)):
+            shown = list(data) if isinstance(data, tuple) else data
+            raise ValueError(
+                f"a range is [low, high], or a table of low, high and scale, got {shown!r}"
+            )
+        if isinstance(data, dict):
+            return data | {k: _as_float(data[k]) for k in ("low", "high") if k in data}
         return data
 
     @model_validator(mode="after")
@@ -64,7 +69,7 @@ class Range(Spec):
 
 
 def _as_float(value: Any) -> Any:
-    return float(value) if isinstance(value, int) else value
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class TuningSpec(Spec):
