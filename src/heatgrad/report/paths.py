@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heatgrad.report.rows import PUBLISHED, Cell
+from heatgrad.report.rows import Cell
 from heatgrad.report.style import arm_styles
 from heatgrad.study import Record, Results
+from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.statistics import path_over_chord
 
 __all__ = ["PathRow", "path_rows"]
@@ -37,7 +38,7 @@ class PathRow:
     detour: Cell
 
 
-def path_rows(results: Results, task: str, *, regime: str = PUBLISHED) -> list[PathRow]:
+def path_rows(results: Results, task: str, *, regime: str = AS_PUBLISHED) -> list[PathRow]:
     """Return one row for each arm whose runs have recorded their paths.
 
     The first three are means over the epochs of a run; then the median over runs is taken.

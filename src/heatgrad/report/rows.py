@@ -8,11 +8,10 @@ from heatgrad.report.style import arm_styles
 from heatgrad.study import METRICS, Results, Verdict
 from heatgrad.study.captions import show_adjusted
 from heatgrad.study.metric import Metric
+from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.wording import show_difference, show_p, show_value
 
-__all__ = ["EMPTY", "PUBLISHED", "Cell", "Row", "regimes_of", "verdict_rows"]
-
-PUBLISHED = "as published"
+__all__ = ["EMPTY", "Cell", "Row", "regimes_of", "verdict_rows"]
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,12 @@ def regimes_of(verdicts: Sequence[Verdict]) -> list[str]:
         >>> regimes_of([])
         ['as published']
     """
-    found = dict.fromkeys(verdict.question.regime for verdict in verdicts) or {PUBLISHED: None}
-    return sorted(found, key=lambda regime: regime != PUBLISHED)
+    found = dict.fromkeys(verdict.question.regime for verdict in verdicts) or {AS_PUBLISHED: None}
+    return sorted(found, key=lambda regime: regime != AS_PUBLISHED)
 
 
 def verdict_rows(
-    results: Results, task: str, verdicts: Sequence[Verdict], *, regime: str = PUBLISHED
+    results: Results, task: str, verdicts: Sequence[Verdict], *, regime: str = AS_PUBLISHED
 ) -> list[Row]:
     """Return the lines of one task under one regime, in the study's order.
 
@@ -91,9 +90,7 @@ def verdict_rows(
     by_arm = {verdict.question.arm: verdict for verdict in verdicts}
     styles, study = arm_styles(results.study), results.study
     rows = []
-    for line in results.table(regime):
-        if line["task"] != task:
-            continue
+    for line in results.table(regime, task):
         arm = line["arm"]
         said = by_arm.get(arm)
         worded = _silent(arm == study.baseline, line["n"]) if said is None else _worded(said)

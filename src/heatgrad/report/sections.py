@@ -165,7 +165,7 @@ def _section(
         has_clean=has_clean,
         budget=_budget(results, published or trials),
         blocks=[
-            _block(results, task, mine, regime, f"{anchor}-{number}")
+            _block(results, task, mine, regime, f"{anchor}-{number}", is_cell=cell)
             for number, regime in enumerate(regimes_of(verdicts))
             if regime == AS_PUBLISHED or regime in regimes_of(mine)
         ],
@@ -178,29 +178,37 @@ def _section(
 
 
 def _block(
-    results: Results, task: str, verdicts: Sequence[Verdict], regime: str, name: str
+    results: Results,
+    task: str,
+    verdicts: Sequence[Verdict],
+    regime: str,
+    name: str,
+    *,
+    is_cell: bool,
 ) -> RegimeBlock:
     study = results.study
     mine = [verdict for verdict in verdicts if verdict.question.regime == regime]
     counts = sorted({verdict.question.num_blocks for verdict in mine})
     colors = {arm: style.color for arm, style in arm_styles(study).items()}
     effects = effects_of(mine, colors, {arm: study.controls_of(arm) for arm in study.arms})
-    forest = forest_picture(
-        effects,
-        margin=study.margin,
-        metric=METRICS[study.metric],
-        name=f"{name}-forest",
-        title=f"Differences from {study.baseline} on {task}",
-    )
+    forest = None
+    if effects and not is_cell:
+        forest = forest_picture(
+            effects,
+            margin=study.margin,
+            metric=METRICS[study.metric],
+            name=f"{name}-forest",
+            title=f"Differences from {study.baseline} on {task}",
+        )
     return RegimeBlock(
         regime=regime,
         num_runs=" to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0",
         rows=verdict_rows(results, task, mine, regime=regime),
         conditions=conditions(mine),
-        forest=forest if effects and not is_cell(results, task) else None,
+        forest=forest,
         tuning=_tuning(results, task, name) if regime == EACH_TUNED else None,
         why=why_on(results, task, mine, regime=regime),
-        paths=[] if is_cell(results, task) else path_rows(results, task, regime=regime),
+        paths=[] if is_cell else path_rows(results, task, regime=regime),
     )
 
 

@@ -9,7 +9,7 @@ from heatgrad.report.rows import EMPTY, Cell
 from heatgrad.report.style import arm_styles
 from heatgrad.report.variance import variance_bars
 from heatgrad.study import METRICS, Results, Verdict, noise_areas, parts_of, phase_maps
-from heatgrad.study.maps import PhaseMap
+from heatgrad.study.maps import PhaseMap, varied_dials
 from heatgrad.study.wording import listed, show_difference, show_value
 
 __all__ = ["AreaRow", "AreaTable", "When", "is_cell", "when"]
@@ -75,9 +75,7 @@ class When:
 def is_cell(results: Results, task: str) -> bool:
     """Whether a task is one of many cells, of which a map says what there is to say."""
     sweep = results.study.tasks[task].sweep_of
-    cells = [t.dials for t in results.study.tasks.values() if sweep and t.sweep_of == sweep]
-    varied = [dial for dial in (cells or [{}])[0] if len({cell[dial] for cell in cells}) > 1]
-    return len(varied) > 1
+    return bool(sweep) and len(varied_dials(results.study, sweep)) > 1
 
 
 def when(results: Results, verdicts: Sequence[Verdict]) -> When:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heatgrad.report.rows import EMPTY, PUBLISHED, Cell
+from heatgrad.report.rows import EMPTY, Cell
 from heatgrad.report.style import arm_styles
 from heatgrad.study import Record, Results, Verdict, compare_paired
-from heatgrad.study.question import MIN_BLOCKS, Question
+from heatgrad.study.question import AS_PUBLISHED, MIN_BLOCKS, Question
 from heatgrad.study.spec import ArmSpec
 from heatgrad.study.wording import show_difference
 
@@ -122,7 +122,7 @@ def lead_over(question: Question, control: str, keeps: str) -> tuple[Cell, Cell,
 
 
 def why_on(
-    results: Results, task: str, verdicts: Sequence[Verdict], *, regime: str = PUBLISHED
+    results: Results, task: str, verdicts: Sequence[Verdict], *, regime: str = AS_PUBLISHED
 ) -> Why | None:
     """Return what the probes and the controls say on a task; None where they say nothing.
 

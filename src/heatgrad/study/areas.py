@@ -55,6 +55,7 @@ def noise_areas(results: Results) -> list[NoiseArea]:
                 continue
             rates = tuple(sorted(tasks))
             base = _by_block(results, tasks, study.baseline, regime)
+            ceiling = _ceiling(results, tasks, regime)
             for arm in study.arms:
                 mine = _by_block(results, tasks, arm, regime)
                 blocks = sorted(set(mine) & set(base))
@@ -72,7 +73,6 @@ def noise_areas(results: Results) -> list[NoiseArea]:
                         margin=study.margin,
                         resolution=metric.resolution,
                     )
-                ceiling = _ceiling(results, tasks, regime)
                 found.append(
                     NoiseArea(title, regime, arm, rates, tuple(areas), comparison, ceiling)
                 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.verdict import Verdict
 
-__all__ = ["PhaseMap", "phase_maps"]
+__all__ = ["PhaseMap", "phase_maps", "varied_dials"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def phase_maps(study: StudySpec, verdicts: Sequence[Verdict]) -> list[PhaseMap]:
     """
     maps: dict[tuple[str, str, str], PhaseMap] = {}
     varied = {
-        sweep: _varied(study, sweep)
+        sweep: varied_dials(study, sweep)
         for sweep in dict.fromkeys(task.sweep_of for task in study.tasks.values())
         if sweep
     }
@@ -56,6 +56,12 @@ def phase_maps(study: StudySpec, verdicts: Sequence[Verdict]) -> list[PhaseMap]:
     return list(maps.values())
 
 
-def _varied(study: StudySpec, sweep: str) -> list[str]:
+def varied_dials(study: StudySpec, sweep: str) -> list[str]:
+    """Return the dials of a swept task that take at least two values.
+
+    Args:
+        study: The study.
+        sweep: Name of the task's entry in the file.
+    """
     cells = [task.dials for task in study.tasks.values() if task.sweep_of == sweep]
     return [dial for dial in cells[0] if len({cell[dial] for cell in cells}) > 1]

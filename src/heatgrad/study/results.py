@@ -92,13 +92,17 @@ class Results:
         name = metric or self.study.metric
         return {r.block: final_value(r, name) for r in self.select(task, arm, regime)}
 
-    def table(self, regime: str = AS_PUBLISHED) -> list[dict[str, Any]]:
+    def table(self, regime: str = AS_PUBLISHED, only: str | None = None) -> list[dict[str, Any]]:
         """Return one row per task and arm: number of runs, medians and quartiles, cost.
 
         Values are those after the last epoch. `seconds` is the median training time of a run.
+
+        Args:
+            regime: How options were chosen.
+            only: The one task whose rows are wanted; None for all.
         """
         rows = []
-        for task in self.study.tasks:
+        for task in self.study.tasks if only is None else (only,):
             for arm in self.study.arms:
                 records = self.select(task, arm, regime)
                 if not records:
