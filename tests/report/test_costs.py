@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from heatgrad.report import write_report
 from heatgrad.report.costs import cost_of, cost_table, epochs_to
 from heatgrad.study import METRICS
 
@@ -87,6 +88,28 @@ def test_half_of_the_runs_are_not_enough(timed):
 def test_a_target_that_all_reach_at_once_says_nothing(timed):
     curves = {arm: [[0.9, 0.8, 0.8]] * 3 for arm in ARMS}
     assert cost_table(timed({arm: [1.0] * 3 for arm in ARMS}, curves), "s").is_early
+
+
+def test_memory_by_hand(timed, tmp_path):
+    """The first run that tells, over its own parameters; no column where none does."""
+    results = timed({arm: [1.0] * 3 for arm in ARMS})
+    table = cost_table(results, "s")
+    assert not table.has_memory
+    records = [
+        dataclasses.replace(r, num_parameters=50, memory={"kept": 400, "passing": 120})
+        if (r.arm, r.block) == ("Adam", 1)
+        else r
+        for r in results.records
+    ]
+    told = dataclasses.replace(results, records=tuple(records))
+    table = cost_table(told, "s")
+    assert [row.kept.text for row in table.rows] == ["", "8.0 B"]
+    assert [row.passing.text for row in table.rows] == ["", "2.4 B"]
+    pages = []
+    for name, some in (("with", told), ("without", results)):
+        write_report(some, tmp_path / f"{name}.html")
+        pages.append((tmp_path / f"{name}.html").read_text())
+    assert ["memory kept" in page for page in pages] == [True, False]
 
 
 def test_what_is_trained_at_once_has_no_ratio(timed):

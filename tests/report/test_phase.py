@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 
-from heatgrad.report.phase import PhaseCell, phase_map, plot_phase
+from heatgrad.report.phase import PhaseCell, _draw_boundary, crosses, phase_map, plot_phase
 from heatgrad.report.theme import VERDICT_COLORS
 from heatgrad.study import METRICS
+from heatgrad.study.statistics import Boundary, Prediction
 
 ACCURACY, LOSS = METRICS["test_accuracy"], METRICS["test_loss"]
 DIALS = {"x_name": "turns", "y_name": "label noise"}
@@ -116,3 +118,40 @@ def test_what_cannot_be_drawn_is_refused(ax):
     wrong = {(1, 0.5): PhaseCell("GREAT", 0.1, 8)}
     with pytest.raises(ValueError, match=r"cell at \(1, 0.5\) must have one of the words HELPS.*G"):
         plot_phase(ax, wrong, metric=ACCURACY, **DIALS)
+
+
+def boundary(coefficients, *, log_loss=0.2):
+    """Return a boundary on a map of three columns and two rows."""
+    return Boundary(
+        coefficients=coefficients,
+        centers=(1.0, 0.5),
+        scales=(1.0, 1.0),
+        prediction=Prediction(log_loss, 0.9, 0.6, 0.5),
+        num_cells=6,
+        num_runs=48,
+        converged=True,
+    )
+
+
+def test_a_boundary_is_drawn_where_it_predicts_and_crosses():
+    """Upright through the middle column; not one that predicts worse, nor one beyond the map."""
+    upright = boundary((0.0, 4.0, 0.0, 0.0))
+    assert crosses(upright, 3, 2)
+    assert not crosses(boundary((0.0, 4.0, 0.0, 0.0), log_loss=0.7), 3, 2)
+    assert not crosses(boundary((9.0, 4.0, 0.0, 0.0)), 3, 2)
+    plain = phase_map({"a": CELLS}, "x", "y", metric=ACCURACY)
+    picture = phase_map({"a": CELLS}, "x", "y", metric=ACCURACY, boundaries={"a": upright})
+    assert "even odds" in picture.caption
+    assert "a 0.20 against 0.60" in picture.caption
+    assert "even odds" not in plain.caption
+    assert len(picture.svgs[0]) > len(plain.svgs[0])
+
+
+def test_a_boundary_lies_where_the_odds_are_even(ax):
+    """Even odds where -2 + 2 (column - 1) + 4 (row - 1/2) = 0: column 3 below, 1 above."""
+    _draw_boundary(ax, boundary((-2.0, 2.0, 4.0, 0.0)), 4, 2)
+    (path,) = ax.collections[0].get_paths()
+    columns, rows = path.vertices.T
+    np.testing.assert_allclose(2 * (columns - 1) + 4 * (rows - 0.5), 2, atol=1e-2)
+    assert rows.min() == 0
+    assert rows.max() == 1

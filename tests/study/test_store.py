@@ -288,13 +288,15 @@ def test_a_store_of_an_older_table_is_read_and_added_to(folder, study):
     connection = sqlite3.connect(folder / "store.sqlite")
     with connection:
         connection.execute("ALTER TABLE trials DROP COLUMN chance")
+        connection.execute("ALTER TABLE trials DROP COLUMN memory")
         connection.execute("DELETE FROM trials WHERE arm = 'Adam'")
     connection.close()
     before = snapshot(folder)
     (old,) = Results.load(folder).records
-    assert (old.arm, old.chance) == ("SGD", None)
+    assert (old.arm, old.chance, old.memory) == ("SGD", None, None)
     assert snapshot(folder) == before
     first, second = run_study(study, out=folder, workers=0).records
     assert first == old
     assert second.chance.keys() == {"test_accuracy", "test_accuracy_clean"}
+    assert second.memory["kept"] == 4 * (2 * second.num_parameters + 10)  # tensors count steps
     assert [record.chance is None for record in Results.load(folder).records] == [True, False]

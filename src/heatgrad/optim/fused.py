@@ -24,7 +24,15 @@ from heatgrad.optim.fused_inputs import (
 )
 from heatgrad.optim.kernels.threads import for_each_run
 
-__all__ = ["TYPES", "can_diffuse_velocity", "is_safe", "step_chain", "step_velocity", "wants_fused"]
+__all__ = [
+    "TYPES",
+    "can_diffuse_velocity",
+    "is_as_kernels_need",
+    "is_safe",
+    "step_chain",
+    "step_velocity",
+    "wants_fused",
+]
 
 _PLAIN_CLASSES = frozenset({Tensor, torch.nn.Parameter})  # a subclass may keep its memory elsewhere
 _DTYPE = attrgetter("dtype")
@@ -46,7 +54,7 @@ def wants_fused(groups: Sequence[ActiveGroup]) -> bool:
 
 
 def is_safe(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> bool:
-    """Whether memory is as a kernel needs it: of one shape, device and type, dense, in order.
+    """Whether memory is as a kernel needs it: of one shape, device and type, dense, unshared.
 
     Args:
         groups: The groups of a step.
@@ -54,6 +62,27 @@ def is_safe(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> 
     """
     values = [value for group in groups for value in group.values]
     grads = [grad for group in groups for grad in group.grads]
+    device = values[-1].device
+    for group in groups:
+        for name in ("lr", "momentum", "diffusion", "weight_decay"):
+            value = group.options[name]
+            if isinstance(value, Tensor) and (
+                value.requires_grad or (is_on_device(value) and value.device != device)
+            ):
+                return False
+    return is_as_kernels_need(values, grads, buffers)
+
+
+def is_as_kernels_need(
+    values: Sequence[Tensor], grads: Sequence[Tensor], buffers: Sequence[Tensor | None]
+) -> bool:
+    """Whether memory is as `is_safe` says.
+
+    Args:
+        values: Parameters, at least one.
+        grads: Their gradients.
+        buffers: Their momentum buffers, None where there is none.
+    """
     tensors = [buffer for buffer in buffers if buffer is not None]
     shapes = list(map(Tensor.size, values))
     if shapes != list(map(Tensor.size, grads)):
@@ -71,13 +100,6 @@ def is_safe(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> 
         is_known = device.type == "cpu" and dtype in TYPES and _has_numba()
     if not is_known:
         return False
-    for group in groups:
-        for name in ("lr", "momentum", "diffusion", "weight_decay"):
-            value = group.options[name]
-            if isinstance(value, Tensor) and (
-                value.requires_grad or (is_on_device(value) and value.device != device)
-            ):
-                return False
     # Without a loop of the interpreter: this is asked at every step, of every tensor.
     return (
         all(map(Tensor.is_contiguous, tensors))
@@ -85,7 +107,19 @@ def is_safe(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None]) -> 
         and set(map(_DTYPE, tensors)) == {dtype}
         and set(map(Tensor.get_device, tensors)) == {tensors[-1].get_device()}
         and not any(map(Tensor.is_neg, tensors))
+        and _have_memory_of_their_own(tensors)
     )
+
+
+def _have_memory_of_their_own(tensors: Sequence[Tensor]) -> bool:
+    """Whether tensors that have elements begin somewhere, each elsewhere.
+
+    Those without memory are on the meta device, zeros that are not stored, or freed.
+    """
+    addresses = list(map(Tensor.data_ptr, tensors))
+    if 0 in addresses:  # which is where empty tensors begin, too
+        addresses = [tensor.data_ptr() for tensor in tensors if tensor.numel()]
+    return 0 not in addresses and len(set(addresses)) == len(addresses)
 
 
 @cache

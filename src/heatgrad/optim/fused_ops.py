@@ -36,6 +36,8 @@ def can_compile(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None])
     values = [value for group in groups for value in group.values]
     if any(b is not None and b.shape != v.shape for b, v in zip(buffers, values, strict=True)):
         return False
+    if not all(b is None or _is_as(b, first) for b in buffers):
+        return False
     for group in groups:
         if any(g.shape != v.shape for g, v in zip(group.grads, group.values, strict=True)):
             return False
@@ -45,11 +47,15 @@ def can_compile(groups: Sequence[ActiveGroup], buffers: Sequence[Tensor | None])
             value = group.options[name]
             if isinstance(value, Tensor) and value.requires_grad:
                 return False
-        for tensor in (*group.values, *group.grads):
-            is_alike = tensor.dtype == first.dtype and tensor.device == first.device
-            if not is_alike or not tensor.is_contiguous() or tensor.is_neg():
-                return False
+        if not all(_is_as(tensor, first) for tensor in (*group.values, *group.grads)):
+            return False
     return True
+
+
+def _is_as(tensor: Tensor, first: Tensor) -> bool:
+    """Whether a tensor is of one's type and device, dense, and holds what its memory holds."""
+    is_alike = tensor.dtype == first.dtype and tensor.device == first.device
+    return is_alike and tensor.is_contiguous() and not tensor.is_neg()
 
 
 def step_chain(groups: Sequence[ActiveGroup], buffers: Sequence[Velocities]) -> None:
@@ -148,6 +154,9 @@ def _step_chain(
         else:
             buffers.append((values, []))
         start = stop
+    rest = iter(velocities)
+    of_each = [next(rest) if moves[i] else None for i, n in enumerate(counts) for _ in range(n)]
+    _check_memory(params, grads, of_each)
     fused.step_chain(groups, buffers)
 
 
@@ -166,6 +175,7 @@ def _step_velocity(
     lr, momentum, per_axis, weight_decay = _apart(turned)
     if not is_on_device(lr):  # In compiled code this is the first look at the numbers.
         checks.check_velocity_numbers(lr, momentum, per_axis, is_bounded=is_bounded)
+    _check_memory(params, grads, velocities)
     rest = iter(axes)
     step = VelocityStep(
         params,
@@ -186,6 +196,18 @@ def _step_velocity(
 @_step_velocity.register_fake
 def _(*arguments: object) -> None:
     """Nothing is returned."""
+
+
+def _check_memory(
+    params: Sequence[Tensor], grads: Sequence[Tensor], velocities: Sequence[Tensor | None]
+) -> None:
+    """Refuse what has changed since the step was compiled, of which torch.compile is not told."""
+    if not fused.is_as_kernels_need(params, grads, velocities):
+        raise RuntimeError(
+            "a compiled step needs parameters, gradients and momentum buffers of one type, shape "
+            "and device, dense and unshared, as when it was compiled, got others (as after "
+            "model.double()); call torch.compiler.reset() to have it compiled anew"
+        )
 
 
 def _together(numbers: list[float | Tensor]) -> Tensor:

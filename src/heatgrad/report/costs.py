@@ -32,6 +32,8 @@ class Cost:
         steps: The same in steps.
         num_reached: Number of runs that reach it.
         num_runs: Number of all runs.
+        memory: Bytes a parameter that the optimizer keeps, and that a step takes for a moment;
+            None where no run has recorded them.
     """
 
     epoch_seconds: float
@@ -41,6 +43,7 @@ class Cost:
     steps: float
     num_reached: int
     num_runs: int
+    memory: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class CostRow:
         epochs: Epochs to the target.
         steps: Steps to the target.
         reached: How many runs reach it.
+        kept: Bytes a parameter that the optimizer keeps.
+        passing: Bytes a parameter that a step takes for a moment.
     """
 
     arm: str
@@ -68,6 +73,8 @@ class CostRow:
     epochs: Cell
     steps: Cell
     reached: Cell
+    kept: Cell
+    passing: Cell
 
 
 @dataclass(frozen=True)
@@ -79,12 +86,14 @@ class CostTable:
         rows: One for each arm with records.
         is_shared: Whether some runs were trained at once, so that their times are shares.
         is_early: Whether the first epoch reaches the target in most runs of every arm.
+        has_memory: Whether memory was recorded.
     """
 
     target: str
     rows: tuple[CostRow, ...]
     is_shared: bool
     is_early: bool
+    has_memory: bool
 
 
 def epochs_to(curve: Sequence[float | None], target: float, metric: Metric) -> int | None:
@@ -131,6 +140,7 @@ def cost_of(
         steps=statistics.median(e * s for e, s in zip(epochs, steps, strict=True)),
         num_reached=sum(count is not None for count in reached),
         num_runs=len(records),
+        memory=_memory(records),
     )
 
 
@@ -154,13 +164,15 @@ def cost_table(results: Results, task: str) -> CostTable | None:
             is_shared |= any(_is_at_once(r) for r in records)
             rows.append(_row(arm, study.role_of(arm), styles[arm].color, cost, longest))
     is_early = all(row.epochs.key == 1 for row in rows)
-    return CostTable(show_value(target, metric), tuple(rows), is_shared, is_early)
+    has_memory = any(row.kept is not EMPTY for row in rows)
+    return CostTable(show_value(target, metric), tuple(rows), is_shared, is_early, has_memory)
 
 
 def _row(arm: str, role: str, color: str, cost: Cost, longest: int) -> CostRow:
     never = f"> {longest}"
     has_reached = math.isfinite(cost.epochs)
     ratio = EMPTY
+    kept, passing = (Cell(f"{x:.1f} B", x) for x in cost.memory) if cost.memory else (EMPTY, EMPTY)
     if cost.ratios is not None and role != "baseline":
         low, middle, high = cost.ratios
         ratio = Cell(f"{middle:.2f} ({low:.2f} to {high:.2f})", middle)
@@ -174,6 +186,8 @@ def _row(arm: str, role: str, color: str, cost: Cost, longest: int) -> CostRow:
         epochs=Cell(f"{cost.epochs:g}" if has_reached else never, cost.epochs),
         steps=Cell(f"{cost.steps:,.0f}", cost.steps) if has_reached else EMPTY,
         reached=Cell(f"{cost.num_reached} of {cost.num_runs}", cost.num_reached / cost.num_runs),
+        kept=kept,
+        passing=passing,
     )
 
 
@@ -182,10 +196,19 @@ def _three_digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
+def _memory(records: Sequence[Record]) -> tuple[float, float] | None:
+    """Return the bytes a parameter that are kept and that pass, of the first run that tells."""
+    for record in records:
+        if record.memory is not None:
+            kept, passing = (record.memory[name] for name in ("kept", "passing"))
+            return kept / record.num_parameters, passing / record.num_parameters
+    return None
+
+
 def _epoch_seconds(record: Record) -> float:
     return statistics.fmean(value or 0.0 for value in record.curves["seconds"])
 
 
 def _is_at_once(record: Record) -> bool:
     """Whether a run was trained together with others, so that its time is an equal share."""
-    return bool(record.spec.get("backend", "loop") == "replicas")
+    return bool(record.spec.get("backend", "loop") != "loop")

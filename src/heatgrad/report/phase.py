@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
@@ -12,9 +14,12 @@ from heatgrad.report.theme import VERDICT_COLORS
 from heatgrad.study import Verdict
 from heatgrad.study.metric import Metric
 from heatgrad.study.question import ALPHA
+from heatgrad.study.statistics import Boundary
 from heatgrad.study.wording import show_difference
 
-__all__ = ["PhaseCell", "phase_map", "plot_phase"]
+__all__ = ["PhaseCell", "crosses", "phase_map", "plot_phase"]
+
+_FINE = 25  # points between two settings, along which a boundary is drawn
 
 # Words that say that there is a difference: without a small q they are leads.
 _CLAIMS = ("HELPS", "HELPS-NOT-BECAUSE", "HURTS", "TRIVIAL")
@@ -118,6 +123,7 @@ def phase_map(
     *,
     metric: Metric,
     name: str = "phase",
+    boundaries: Mapping[str, Boundary] = MappingProxyType({}),
 ) -> Picture:
     """Return the phase maps of some arms, a panel each, as a figure of the page.
 
@@ -127,6 +133,8 @@ def phase_map(
         y_name: The dial along the vertical axis.
         metric: What the differences are of.
         name: Unique in the page.
+        boundaries: By arm, fitted to the settings as they are drawn: 0, 1, 2 from the left and
+            from below. One is drawn where it predicts cells better than a constant does.
 
     Raises:
         ValueError: If there is no cell, or one has an unknown word.
@@ -144,6 +152,7 @@ def phase_map(
     if not settings:
         raise ValueError("cells must hold at least one setting of the dials, got none")
     xs, ys = sorted({x for x, _ in settings}), sorted({y for _, y in settings})
+    drawn = {arm: b for arm, b in boundaries.items() if crosses(b, len(xs), len(ys))}
     svgs = []
     for number, (arm, by_place) in enumerate(cells.items()):
         if not by_place:
@@ -154,6 +163,8 @@ def phase_map(
             plot_phase(
                 ax, by_place, x_name=x_name, y_name=y_name, metric=metric, x_values=xs, y_values=ys
             )
+            if arm in drawn:
+                _draw_boundary(ax, drawn[arm], len(xs), len(ys))
             ax.set_title(shortened(arm, 40), parse_math=False)
             title = f"Verdicts on {arm} over {x_name} and {y_name}"
             svgs.append(to_svg(fig, name=f"{name}-{number}", title=title))
@@ -174,7 +185,43 @@ def phase_map(
             " Pale and with a question mark: q is above 0.05 over the cells of the map, a lead and "
             "no finding."
         )
+    if drawn:
+        fits = ", ".join(
+            f"{arm} {b.prediction.log_loss:.2f} against {b.prediction.constant_log_loss:.2f}"
+            for arm, b in drawn.items()
+        )
+        caption += (
+            " The line: even odds that a run gains more than the margin, by logistic regression "
+            "(S.18), where that predicts cells left out better than a constant; mean log loss of "
+            f"the two: {fits}."
+        )
     return Picture(tuple(svgs), caption)
+
+
+def crosses(boundary: Boundary, columns: int, rows: int) -> bool:
+    """Whether a boundary predicts better than a constant and runs through the map.
+
+    Args:
+        boundary: Fitted to the settings 0, 1, 2 and on of both dials.
+        columns: Number of settings of the x dial.
+        rows: Number of settings of the y dial.
+    """
+    odds = _odds(boundary, columns, rows)[2]
+    return boundary.prediction.is_better and bool(odds.min() < 0.5 < odds.max())
+
+
+def _odds(boundary: Boundary, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return places across, places up, and the probability to win at each, shape (up, across)."""
+    x, y = (np.linspace(0, count - 1, _FINE * (count - 1) + 1) for count in (columns, rows))
+    across, up = np.meshgrid(x, y)
+    places = np.column_stack([across.ravel(), up.ravel()])
+    return x, y, boundary.probability(places).reshape(across.shape)
+
+
+def _draw_boundary(ax: Axes, boundary: Boundary, columns: int, rows: int) -> None:
+    x, y, odds = _odds(boundary, columns, rows)
+    for width, color in ((3.2, "white"), (1.4, "black")):
+        ax.contour(x, y, odds, levels=[0.5], colors=color, linewidths=width)
 
 
 def _draw(ax: Axes, column: int, row: int, cell: PhaseCell, metric: Metric) -> None:

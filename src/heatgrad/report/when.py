@@ -9,7 +9,7 @@ from heatgrad.report.rows import EMPTY, Cell
 from heatgrad.report.style import arm_styles
 from heatgrad.report.variance import variance_bars
 from heatgrad.study import METRICS, Results, Verdict, noise_areas, parts_of, phase_maps
-from heatgrad.study.maps import PhaseMap, varied_dials
+from heatgrad.study.maps import PhaseMap, boundary_of, varied_dials
 from heatgrad.study.wording import listed, show_difference, show_value
 
 __all__ = ["AreaRow", "AreaTable", "When", "is_cell", "when"]
@@ -85,11 +85,11 @@ def when(results: Results, verdicts: Sequence[Verdict]) -> When:
 
 def _maps(results: Results, verdicts: Sequence[Verdict]) -> list[tuple[str, Picture]]:
     study = results.study
-    groups: dict[tuple[str, str], list[PhaseMap]] = {}
+    groups: dict[tuple[object, ...], list[PhaseMap]] = {}
     for found in phase_maps(study, verdicts):
-        groups.setdefault((found.sweep, found.regime), []).append(found)
+        groups.setdefault((found.sweep, found.regime, *found.at.values()), []).append(found)
     pictures = []
-    for number, ((sweep, regime), maps) in enumerate(groups.items()):
+    for number, maps in enumerate(groups.values()):
         x, y = maps[0].dials
         cells = {
             found.arm: {place: PhaseCell.of(verdict) for place, verdict in found.cells.items()}
@@ -101,8 +101,11 @@ def _maps(results: Results, verdicts: Sequence[Verdict]) -> list[tuple[str, Pict
             _WORDS.get(y, y),
             metric=METRICS[study.metric],
             name=f"phase-{number}",
+            boundaries={found.arm: b for found in maps if (b := boundary_of(found))},
         )
-        pictures.append((_titled(results, sweep, regime), picture))
+        at = [f"{_WORDS.get(dial, dial)} {value:g}" for dial, value in maps[0].at.items()]
+        title = ", ".join([maps[0].sweep, *at])
+        pictures.append((_titled(results, title, maps[0].regime), picture))
     return pictures
 
 

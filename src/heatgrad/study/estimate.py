@@ -75,7 +75,7 @@ def estimate(study: StudySpec, place: str | Path, *, workers: int) -> Estimate:
     for name in study.tasks:
         mine = [trial for trial in trials if trial.task_name == name]
         arms = {trial.arm_name: trial for trial in mine}
-        together = tuple(trial for trial in arms.values() if trial.backend == "replicas")
+        together = tuple(trial for trial in arms.values() if trial.backend != "loop")
         for arm, trial in arms.items():
             cost[name, arm] = _measure(trial) if trial not in together else 0.0
         if together:

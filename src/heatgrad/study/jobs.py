@@ -19,7 +19,15 @@ from heatgrad.study.trial import (
     result_of,
     run_trial,
 )
-from heatgrad.training import LOSSES, EpochRecord, Replica, train_replicas
+from heatgrad.training import (
+    LOSSES,
+    Backend,
+    EpochRecord,
+    Loss,
+    Replica,
+    backend_of,
+    train_replicas,
+)
 
 __all__ = ["Job", "jobs_of", "run_job", "run_short"]
 
@@ -70,8 +78,15 @@ def run_job(
         return
     start = 0
     for part in _parts(job):
-        yield from _run_together(part, start, on_epoch)
+        together = _Together(part)
+        records = together.train(_from(start, on_epoch))
+        for (trial, dataset), replica, mine in zip(part, together.replicas, records, strict=True):
+            yield trial, result_of(trial, mine, replica.model, dataset)
         start += len(part)
+
+
+def _from(start: int, on_epoch: Callable[[int], None]) -> Callable[[int], None]:
+    return lambda place: on_epoch(start + place)
 
 
 def _told(on_epoch: Callable[[int], None], place: int) -> Callable[[EpochRecord], None]:
@@ -86,10 +101,9 @@ def run_short(job: Sequence[Trial], num_steps: int) -> float:
         num_steps: Steps, at least 1.
     """
     dataset = _cut(load_data(job[0]), num_steps * job[0].batch_size)
-    short = [(trial.model_copy(update={"epochs": 1}), dataset) for trial in job]
+    together = _Together([(trial.model_copy(update={"epochs": 1}), dataset) for trial in job])
     started = time.perf_counter()
-    for _ in _run_together(short, 0, lambda place: None):
-        pass
+    together.train(lambda place: None)
     return time.perf_counter() - started
 
 
@@ -98,30 +112,43 @@ def _cut(dataset: Dataset, count: int) -> Dataset:
     return replace(dataset, **{name: getattr(dataset, name)[:count] for name in names})
 
 
-def _run_together(
-    part: Sequence[tuple[Trial, Dataset]], start: int, on_epoch: Callable[[int], None]
-) -> Iterator[tuple[Trial, TrialResult]]:
-    replicas = []
-    for trial, dataset in part:
-        model = make_model(trial, dataset)
-        optimizer = make_optimizer(trial, model)
-        scheduler = make_scheduler(trial, optimizer)
-        replicas.append(Replica(model, optimizer, dataset, trial.seed, scheduler))
-    first = part[0][0]
-    records: list[list[EpochRecord]] = [[] for _ in part]
-    epochs = train_replicas(
-        replicas,
-        loss=lookup(first.loss, LOSSES, "loss"),
-        epochs=first.epochs,
-        batch_size=first.batch_size,
-    )
-    for of_epoch in epochs:
-        for i, record in enumerate(of_epoch):
-            if record is not None:
-                records[i].append(record)
-                on_epoch(start + i)
-    for (trial, dataset), replica, mine in zip(part, replicas, records, strict=True):
-        yield trial, result_of(trial, mine, replica.model, dataset)
+class _Together:
+    """Trials that are trained at once: of one network, budget and shape of data."""
+
+    def __init__(self, part: Sequence[tuple[Trial, Dataset]]) -> None:
+        self.first = part[0][0]
+        self.loss: Loss = lookup(self.first.loss, LOSSES, "loss")
+        self.replicas = []
+        self.ways: dict[Backend, list[int]] = {}
+        for place, (trial, dataset) in enumerate(part):
+            model = make_model(trial, dataset)
+            optimizer = make_optimizer(trial, model)
+            scheduler = make_scheduler(trial, optimizer)
+            replica = Replica(model, optimizer, dataset, trial.seed, scheduler)
+            self.replicas.append(replica)
+            # What it is trained with must not matter, so each is asked alone.
+            way = backend_of(
+                [model], [optimizer], dataset, loss=self.loss, batch_size=trial.batch_size
+            )
+            self.ways.setdefault(way, []).append(place)
+
+    def train(self, on_epoch: Callable[[int], None]) -> list[list[EpochRecord]]:
+        """Train all and return their records; `on_epoch` is told the place of each epoch done."""
+        records: list[list[EpochRecord]] = [[] for _ in self.replicas]
+        for way, places in self.ways.items():
+            epochs = train_replicas(
+                [self.replicas[place] for place in places],
+                loss=self.loss,
+                epochs=self.first.epochs,
+                batch_size=self.first.batch_size,
+                backend=way,
+            )
+            for of_epoch in epochs:
+                for place, record in zip(places, of_epoch, strict=True):
+                    if record is not None:
+                        records[place].append(record)
+                        on_epoch(place)
+        return records
 
 
 def _likeness(trial: Trial) -> str:

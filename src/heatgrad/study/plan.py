@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from heatgrad.core.errors import SpecError
 from heatgrad.core.random import stream_seed
@@ -14,7 +14,7 @@ from heatgrad.study.design import settings_of
 from heatgrad.study.question import EACH_TUNED
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.trial import Trial
-from heatgrad.training import SCHEDULES, can_train
+from heatgrad.training import SCHEDULES, Backend, can_train, has_rule
 
 __all__ = ["plan", "plan_tuned"]
 
@@ -84,7 +84,7 @@ class _Planner:
         self._study = study
         self._schedule = resolve(study.schedule, SCHEDULES, "schedule", "schedule")
         self._parts: dict[str, tuple[Component, Component]] = {}
-        self._arms: dict[tuple[str, str], tuple[Component, Literal["loop", "replicas"]]] = {}
+        self._arms: dict[tuple[str, str], tuple[Component, Backend]] = {}
         for name, task in study.tasks.items():
             where, model = f"tasks.{name}", task.model or study.model
             self._parts[name] = (
@@ -129,8 +129,8 @@ class _Planner:
 
 def _backend(
     study: StudySpec, task_name: str, model: Component, arm_name: str, arm: Component
-) -> Literal["loop", "replicas"]:
-    """Return how the trials of an arm on a task are trained."""
+) -> Backend:
+    """Return how the trials of an arm on a task are trained; of `"vmap"` each trial decides."""
     network = find(model, MODELS, "model", f"tasks.{task_name}: model")
     optimizer = find(arm, OPTIMIZERS, "optimizer", f"arms.{arm_name}")
     is_known = all(isinstance(x, type) for x in (network, optimizer))
@@ -140,4 +140,10 @@ def _backend(
             f"backend 'replicas' needs a network that is an MLP and an optimizer that has a rule, "
             f"got {model.kind} with {arm.kind}; use backend = 'auto'"
         )
-    return "replicas" if can_be and study.backend != "loop" else "loop"
+    if study.backend == "loop":
+        return "loop"
+    if can_be:
+        return "replicas"
+    # Ours that are no MLP have convolutions, with which vmap is not faster.
+    is_own = model.kind not in MODELS
+    return "vmap" if is_own and isinstance(optimizer, type) and has_rule(optimizer) else "loop"

@@ -73,6 +73,12 @@ class Question:
         return len(self.values)
 
     @property
+    def gains(self) -> tuple[float, ...]:
+        """Arm minus baseline in each block, signed so that a gain is positive [metric]."""
+        pairs = zip(self.values, self.baseline_values, strict=True)
+        return tuple(self.metric.sign * (value - baseline) for value, baseline in pairs)
+
+    @property
     def baseline_diverged(self) -> int:
         """Number of the baseline's runs that diverged."""
         return self.baseline_values.count(self.metric.worst)

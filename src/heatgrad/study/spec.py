@@ -110,7 +110,8 @@ class StudySpec(Spec):
         margin: Smallest difference of the metric that matters (accuracy: a fraction).
         backend: How trials are trained: `"loop"`, one by one; `"replicas"`, many at once (networks
             that are an `MLP`, optimizers that have a rule for it); `"auto"`, at once where that can
-            be done. The two differ by rounding, which training enlarges.
+            be done, of small networks of your own by `vmap`. They differ by rounding, which
+            training enlarges.
         baseline: The arm the others are compared with.
         confirmatory: The arms of the confirmatory family; arms that are neither in it nor a
             control are exploratory.

@@ -1,12 +1,13 @@
 """One trial: an arm on a task in one block of seeds, resolved to the last option."""
 
+import copy
 import inspect
 import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +23,15 @@ from heatgrad.models import MODELS
 from heatgrad.optim import OPTIMIZERS, diffusion_groups
 from heatgrad.study.components import Component, build, find
 from heatgrad.study.question import AS_PUBLISHED
-from heatgrad.training import LOSSES, SCHEDULES, EpochRecord, initialised, train
+from heatgrad.training import (
+    LOSSES,
+    SCHEDULES,
+    Backend,
+    EpochRecord,
+    initialised,
+    step_memory,
+    train,
+)
 
 __all__ = [
     "CURVES",
@@ -60,8 +69,10 @@ class Trial(Spec):
         epochs: Passes over the training part.
         batch_size: Examples a step.
         protocol: Version of the training protocol.
-        backend: `"loop"` or `"replicas"`; with the first it is no part of the key. Nor are the
-            next three, where they are as here.
+        backend: `"loop"`; `"replicas"`; or `"vmap"`: by `vmap` if `backend_of` finds out, from the
+            trial's own network and data, that this can be done and is faster, else as `"loop"`.
+            With the first it is no part of the key. Nor are the next three, where they are as
+            here.
         regime: How options were chosen.
         setting: In a tuning block, the number of the setting, from 0.
         held_out: In a tuning block, the share of the training part that stands in for the test
@@ -81,7 +92,7 @@ class Trial(Spec):
     epochs: int
     batch_size: int
     protocol: int = PROTOCOL
-    backend: Literal["loop", "replicas"] = "loop"
+    backend: Backend = "loop"
     regime: str = AS_PUBLISHED
     setting: int | None = None
     held_out: float = 0.0
@@ -108,6 +119,8 @@ class TrialResult:
         weights: Final parameters and buffers.
         chance: Accuracy of the best constant answer on the test labels, by metric, or None where
             it is not known.
+        memory: What the optimizer takes of the memory, `kept` and `passing`, as `step_memory`
+            counts it [B]; None for a tuning trial, and where it cannot be counted.
     """
 
     status: str
@@ -117,6 +130,7 @@ class TrialResult:
     num_train: int
     weights: dict[str, torch.Tensor]
     chance: dict[str, float] | None = None
+    memory: dict[str, int] | None = None
 
 
 def load_data(trial: Trial) -> Dataset:
@@ -208,6 +222,7 @@ def result_of(
         num_train=len(dataset.y_train),
         weights={} if is_tuning else _weights(model),
         chance=_chance(dataset),
+        memory=None if is_tuning else _memory(trial, copy.deepcopy(model)),
     )
 
 
@@ -271,6 +286,16 @@ def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
         for name, value in state.items()
         if isinstance(value, torch.Tensor)
     }
+
+
+def _memory(trial: Trial, model: nn.Module) -> dict[str, int] | None:
+    """Return the memory of the trial's optimizer on a network, which is changed."""
+    for param in model.parameters():
+        param.grad = torch.zeros_like(param)
+    try:
+        return asdict(step_memory(make_optimizer(trial, model)))
+    except Exception:  # whatever a step of the user's own may raise; its training is done
+        return None
 
 
 def _ceiling(dataset: Dataset) -> dict[str, float] | None:

@@ -5,10 +5,18 @@ Its random streams do not depend on the optimizer.
 
 from heatgrad.training.evaluation import Evaluation, evaluate
 from heatgrad.training.loop import EpochRecord, initialised, steps_per_epoch, train
-from heatgrad.training.losses import LOSSES
+from heatgrad.training.losses import LOSSES, Loss
+from heatgrad.training.memory import StepMemory, step_memory
 from heatgrad.training.path import roughness
 from heatgrad.training.probe import GradientProbe, probe_gradient
-from heatgrad.training.replicas import Backend, Replica, backend_of, can_train, train_replicas
+from heatgrad.training.replicas import (
+    Backend,
+    Replica,
+    backend_of,
+    can_train,
+    has_rule,
+    train_replicas,
+)
 from heatgrad.training.schedules import SCHEDULES
 
 __all__ = [
@@ -18,13 +26,17 @@ __all__ = [
     "EpochRecord",
     "Evaluation",
     "GradientProbe",
+    "Loss",
     "Replica",
+    "StepMemory",
     "backend_of",
     "can_train",
     "evaluate",
+    "has_rule",
     "initialised",
     "probe_gradient",
     "roughness",
+    "step_memory",
     "steps_per_epoch",
     "train",
     "train_replicas",

@@ -26,6 +26,8 @@ class Record:
         seconds: Wall time of the whole trial, evaluation included [s].
         stored_at: Time of storing, UTC, ISO 8601.
         chance: Accuracies of the best constant answer by metric name, or None if not recorded.
+        memory: Bytes that the optimizer keeps (`kept`), and that a step takes for a moment
+            (`passing`), or None if not recorded.
     """
 
     key: str
@@ -43,3 +45,4 @@ class Record:
     seconds: float
     stored_at: str
     chance: dict[str, float] | None = None
+    memory: dict[str, int] | None = None

@@ -170,6 +170,7 @@ class Store:
             "seconds": seconds,
             "stored_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "chance": result.chance,
+            "memory": result.memory,
         }
 
         def write(connection: sa.Connection) -> None:

@@ -44,8 +44,9 @@ TRIALS = sa.Table(
     sa.Column("environment", sa.JSON, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
     sa.Column("stored_at", sa.String, nullable=False),
-    # Added later: a store without it is read as one in which it is not known.
+    # Added later: a store without one is read as one in which it is not known.
     sa.Column("chance", sa.JSON),
+    sa.Column("memory", sa.JSON),
 )
 # In a database only; a folder has a file for each trial.
 WEIGHTS = sa.Table(

@@ -1,6 +1,7 @@
 """Many replicas of one network, trained at once."""
 
 from heatgrad.training.replicas.loop import Replica, train_replicas
+from heatgrad.training.replicas.rules import has_rule
 from heatgrad.training.replicas.support import Backend, backend_of, can_train
 
-__all__ = ["Backend", "Replica", "backend_of", "can_train", "train_replicas"]
+__all__ = ["Backend", "Replica", "backend_of", "can_train", "has_rule", "train_replicas"]
