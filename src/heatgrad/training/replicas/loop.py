@@ -14,10 +14,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from heatgrad.data import Dataset
 from heatgrad.models import MLP
 from heatgrad.training.evaluation import Evaluation, evaluate
-from heatgrad.training.loop import EpochRecord, epoch_plan, mean_of, train
+from heatgrad.training.loop import EpochRecord, mean_of, train
 from heatgrad.training.losses import Loss
 from heatgrad.training.path import Looks, distances, flat_values, total_variation
 from heatgrad.training.probe import GradientProbe
+from heatgrad.training.replicas.batches import Batches
+from heatgrad.training.replicas.graphs import Replayed, is_replayed
 from heatgrad.training.replicas.mapped import Mapped
 from heatgrad.training.replicas.passes import Passes
 from heatgrad.training.replicas.rules import Rule, options_of, rule_of
@@ -54,10 +56,12 @@ def train_replicas(
     epochs: int,
     batch_size: int,
     backend: Backend | None = None,
+    device: str | torch.device = "cpu",
 ) -> Iterator[list[EpochRecord | None]]:
-    """Train many networks at once on the CPU, each as `train` would, and yield their records.
+    """Train many networks at once, each as `train` would, and yield their records.
 
-    Equal to `train` of each but for rounding, and the same whatever other replicas there are.
+    Equal to `train` of each but for rounding, and on the CPU the same whatever other replicas
+    there are. On a GPU each step is replayed from CUDA graphs.
 
     Args:
         replicas: Networks of one architecture, in training, with data of one shape.
@@ -66,6 +70,8 @@ def train_replicas(
         batch_size: Examples a step, at least 1.
         backend: How: `"replicas"` by hand-written passes, `"vmap"`, or `"loop"`, one by one; None
             for the answer of `backend_of`.
+        device: Where it is done; the networks stay on the CPU, where they come back to. Elsewhere
+            than there with hand-written passes only.
 
     Yields:
         After each epoch one record for each replica; None for one that had ended before, at a
@@ -73,16 +79,22 @@ def train_replicas(
 
     Raises:
         ValueError: If a back end is asked for that has no rule for an optimizer, or no passes for
-            the networks.
+            the networks or the device.
     """
     if backend is None:
         models, optimizers = [r.model for r in replicas], [r.optimizer for r in replicas]
         data = replicas[0].dataset
         backend = backend_of(models, optimizers, data, loss=loss, batch_size=batch_size)
+    device = torch.device(device)
+    if device.type != "cpu" and backend != "replicas":
+        raise ValueError(
+            f"device '{device}' needs networks that are an MLP and optimizers that have a rule, "
+            f"of which these would be trained by '{backend}'; use device='cpu'"
+        )
     if backend == "loop":
         yield from _one_by_one(replicas, loss, epochs, batch_size)
         return
-    run = _Run(replicas, loss, batch_size, backend)
+    run = _Run(replicas, loss, batch_size, backend, device)
     for epoch in range(1, epochs + 1):
         yield run.epoch(epoch)
         if not run.alive:
@@ -111,24 +123,33 @@ def _one_by_one(
 
 class _Run:
     def __init__(
-        self, replicas: Sequence[Replica], loss: Loss, batch_size: int, backend: Backend
+        self,
+        replicas: Sequence[Replica],
+        loss: Loss,
+        batch_size: int,
+        backend: Backend,
+        device: torch.device,
     ) -> None:
-        self.loss, self.batch_size = loss, batch_size
+        self.loss = loss
         # Rows that are stepped alike lie side by side.
         keys = [(type(r.optimizer).__name__, repr(options_of(r.optimizer))) for r in replicas]
         self.order = sorted(range(len(replicas)), key=lambda i: keys[i])
         self.replicas = [replicas[i] for i in self.order]
-        self.stack = Stack([replica.model for replica in self.replicas])
+        self.stack = Stack([replica.model for replica in self.replicas], device)
         self.rules = self._rules([keys[i] for i in self.order])
         sources: dict[tuple[int, int], int] = {}
         self.source = torch.tensor(
             [sources.setdefault((id(r.dataset), r.seed), len(sources)) for r in self.replicas]
         )
-        self.seeds = [seed for _, seed in sources]
         first = [self.source.tolist().index(k) for k in range(len(sources))]
         self.data = [self.replicas[row].dataset for row in first]
+        self.batches = Batches(self.data, [seed for _, seed in sources], batch_size, device)
         self.alive = set(range(len(replicas)))
         self.passes = self._passes(backend)
+        self.replayed = [
+            Replayed(rule.step) if is_replayed(device) and rule.can_be_replayed else None
+            for rule in self.rules
+        ]
         self.start = self.stack.values.clone()
 
     def _rules(self, keys: Sequence[object]) -> list[Rule]:
@@ -156,15 +177,6 @@ class _Run:
     def epoch(self, epoch: int) -> list[EpochRecord | None]:
         count = len(self.stack)
         lrs = [float(r.optimizer.param_groups[0]["lr"]) for r in self.replicas]
-        steps = list(
-            zip(
-                *(
-                    epoch_plan(len(data.y_train), self.batch_size, seed, epoch)
-                    for data, seed in zip(self.data, self.seeds, strict=True)
-                ),
-                strict=True,
-            )
-        )
         totals = torch.zeros(count, dtype=torch.float64)
         seen = torch.zeros(count, dtype=torch.float64)
         probes: list[list[GradientProbe]] = [[] for _ in range(count)]
@@ -174,9 +186,9 @@ class _Run:
         is_running = torch.tensor([row in running for row in range(count)])
         probing = 0.0
         started = time.perf_counter()
-        for parts in steps:
-            losses = self._gradients([(batch, seed) for batch, seed, _ in parts])
-            size = len(parts[0][0])
+        for x, y, seeds, is_probed in self.batches.epoch(epoch):
+            losses = self.passes.gradients(x, y, seeds)
+            size = y.shape[1]
             totals += torch.where(is_running, losses * size, 0.0)
             seen += torch.where(is_running, float(size), 0.0)
             if not bool(losses.isfinite().all()):
@@ -184,7 +196,6 @@ class _Run:
                     self.stack.write_back(row)  # as it is now: the step is not made
                     running.discard(row)
                     is_running[row] = False
-            is_probed = parts[0][2]
             if looks.wants(is_probed=is_probed):
                 before = time.perf_counter()
                 looks.look(self.stack.grads, running, is_probed=is_probed)
@@ -192,8 +203,7 @@ class _Run:
                     if row in running:
                         probes[row].append(probe)
                 probing += time.perf_counter() - before
-            for rule in self.rules:
-                rule.step()
+            self._step()
         seconds = (time.perf_counter() - started - probing) / count
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the optimizers themselves do not step
@@ -239,12 +249,12 @@ class _Run:
             values[row] = flat_values(self.replicas[row].model)[0]
         return values
 
-    def _gradients(self, parts: Sequence[tuple[Tensor, int]]) -> Tensor:
-        """Fill the stack's gradients for one step; return the losses, float64."""
-        pairs = list(zip(self.data, parts, strict=True))
-        x = torch.stack([data.x_train[batch] for data, (batch, _) in pairs])
-        y = torch.stack([data.y_train[batch] for data, (batch, _) in pairs])
-        return self.passes.gradients(x, y, [seed for _, seed in parts])
+    def _step(self) -> None:
+        for rule, replayed in zip(self.rules, self.replayed, strict=True):
+            if replayed is None:
+                rule.step()
+            else:
+                replayed(state=repr(options_of(rule.optimizers[0])))
 
     def _probes(self) -> list[GradientProbe]:
         lengths = torch.linalg.vector_norm(self.stack.grads, dim=1, dtype=torch.float64)

@@ -29,6 +29,7 @@ from heatgrad.optim import (
 from heatgrad.optim.axes import active_dims
 from heatgrad.optim.controls import permutation
 from heatgrad.optim.diffusion_nesterov import coefficients
+from heatgrad.training.replicas.graphs import is_replayed
 from heatgrad.training.replicas.stack import Stack
 
 __all__ = ["Rule", "has_rule", "options_of", "rule_of"]
@@ -62,6 +63,11 @@ class Rule(ABC):
         """The parameter groups, the same in all rows but for the parameters."""
         return self.optimizers[0].param_groups
 
+    @property
+    def can_be_replayed(self) -> bool:
+        """Whether every step does the same operations on the same memory."""
+        return True
+
     @abstractmethod
     def step(self) -> None:
         """Step the rows along the stack's gradients."""
@@ -81,9 +87,17 @@ class Elementwise(Rule):
         self._param = param
         self._optimizer = type(optimizers[0])([param], **self._options())
 
+    @property
+    def can_be_replayed(self) -> bool:
+        """Torch's Adagrad counts its steps on the host."""
+        return not isinstance(self._optimizer, torch.optim.Adagrad)
+
     def _options(self) -> dict[str, Any]:
         left_out = _NO_OPTIONS | {"initial_lr", "decoupled_weight_decay"}
-        return {k: v for k, v in self.groups[0].items() if k not in left_out}
+        options = {k: v for k, v in self.groups[0].items() if k not in left_out}
+        if "capturable" in self.groups[0]:
+            options["capturable"] = is_replayed(self.values.device)
+        return options
 
     def step(self) -> None:
         self._optimizer.param_groups[0] |= self._options()
@@ -206,6 +220,11 @@ class Placebo(Diffused):
 class Smoothed(Transformed):
     """`LaplacianSmoothingSGD` and `SobolevSGD`."""
 
+    @property
+    def can_be_replayed(self) -> bool:
+        """A fast transform may plan anew."""
+        return False
+
     def transform(self, grads: Tensor) -> Tensor:
         sigma, boundary = self.options["diffusion"], self.options["boundary"]
         if sigma == 0:
@@ -299,7 +318,9 @@ class LRMatched(Diffused):
             super().step()
             return
         grads = self._decayed()
-        self._total, self._number = self._with_ratio_of(grads)
+        total, number = self._with_ratio_of(grads)
+        self._total.copy_(total)
+        self._number.copy_(number)
         rate = self.options["lr"] * _mean(self._total, self._number)
         moved = torch.zeros_like(self.values)
         self._follow(moved, grads, 1.0)

@@ -11,6 +11,10 @@ __all__ = ["Stack"]
 class Stack:
     """Networks of one architecture, laid side by side.
 
+    Args:
+        models: The networks.
+        device: Where they are laid; where they are themselves, unless another is given.
+
     Attributes:
         values: All parameters, one network a row, shape (replicas, size).
         grads: Their gradients, shape (replicas, size).
@@ -20,10 +24,11 @@ class Stack:
         columns: The columns of each parameter by name.
     """
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
+    def __init__(self, models: Sequence[nn.Module], device: torch.device | None = None) -> None:
         self._models = list(models)
         first = dict(models[0].named_parameters())
-        dtype, device = next(iter(first.values())).dtype, next(iter(first.values())).device
+        dtype = next(iter(first.values())).dtype
+        device = device or next(iter(first.values())).device
         size = sum(param.numel() for param in first.values())
         self.values = torch.empty(len(models), size, dtype=dtype, device=device)
         self.grads = torch.zeros_like(self.values)
@@ -40,7 +45,7 @@ class Stack:
                 for name, param in model.named_parameters():
                     self.params[name][row].copy_(param)
         states = [dict(model.named_buffers()) for model in models]
-        self.buffers = {n: torch.stack([s[n] for s in states]) for n in states[0]}
+        self.buffers = {n: torch.stack([s[n] for s in states]).to(device) for n in states[0]}
 
     def __len__(self) -> int:
         return len(self._models)

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from heatgrad.models import MLP
 from heatgrad.models.dropout import ByteDropout
+from heatgrad.training.replicas import norm_torch
 from heatgrad.training.replicas.stack import Stack
 
 __all__ = ["Block", "Tape", "blocks_of"]
@@ -85,6 +87,11 @@ class Tape:
             flowing = layer.backward(flowing)
 
 
+def is_compiled(device: torch.device) -> bool:
+    """Whether batch normalisation, ReLU and dropout are one compiled pass."""
+    return device.type == "cpu"
+
+
 class _Slab:
     """Memory for one array a replica, each beginning where a vector of the machine does.
 
@@ -95,8 +102,8 @@ class _Slab:
     def __init__(self, like: Tensor, count: int, *shape: int) -> None:
         size = prod(shape)
         rows = like.new_zeros(count, -(-size // _VECTOR) * _VECTOR)
-        self.array = rows.numpy()
         self.view = rows[:, :size].view(count, *shape)
+        self.raw: Any = rows.numpy() if is_compiled(like.device) else self.view  # for the kernels
 
 
 class _Layer:
@@ -155,29 +162,35 @@ class _Norm:
         self.seen = stack.buffers[f"{block.norm}.num_batches_tracked"][rows]
         self.unbias = batch / max(1, batch - 1)
         self.y = _Slab(self.scale, count, batch, units)
-        self.none = torch.zeros(1, batch, units, dtype=torch.uint8)
+        device = self.scale.device
+        self.none = torch.zeros(1, batch, units, dtype=torch.uint8, device=device)
         # scale, shift, mean, 1 / sd, variance; then the gradients of the first two
         self.table = self.scale.new_empty(7, count, units)
-        self.columns = [column.numpy() for column in self.table]
-        self.eps = self.y.array.dtype.type(block.eps)
+        self.kernels: Any = norm_torch
+        self.columns: list[Any] = list(self.table)
+        self.eps: Any = block.eps
+        if is_compiled(device):
+            from heatgrad.training.replicas import norm_cpu
+
+            self.kernels = norm_cpu
+            self.columns = [column.numpy() for column in self.table]
+            self.eps = self.y.raw.dtype.type(block.eps)
 
     def forward(self, z: _Slab, bytes_: Tensor | None, source: Tensor) -> Tensor:
-        from heatgrad.training.replicas import norm_cpu
-
         self.table[0].copy_(self.scale)
         self.table[1].copy_(self.shift)
         scale, shift, mean, inv, var = self.columns[:5]
-        words = (self.none if bytes_ is None else bytes_).numpy()
-        where = source.numpy()
-        norm_cpu.forward(
-            z.array,
+        words = self.none if bytes_ is None else bytes_
+        compiled = self.kernels is not norm_torch
+        self.kernels.forward(
+            z.raw,
             scale,
             shift,
-            words,
-            where,
+            words.numpy() if compiled else words,
+            source.numpy() if compiled else source,
             self.block.dropped,
             self.eps,
-            self.y.array,
+            self.y.raw,
             mean,
             inv,
             var,
@@ -188,13 +201,11 @@ class _Norm:
         return self.y.view
 
     def backward(self, gradient: _Slab, z: _Slab) -> None:
-        from heatgrad.training.replicas import norm_cpu
-
         scale, _, mean, inv, _, scale_grad, shift_grad = self.columns
-        norm_cpu.backward(
-            gradient.array,
-            z.array,
-            self.y.array,
+        self.kernels.backward(
+            gradient.raw,
+            z.raw,
+            self.y.raw,
             self.batch,
             scale,
             mean,

@@ -10,6 +10,7 @@ from heatgrad.data import Dataset
 from heatgrad.models import MLP
 from heatgrad.training.evaluation import Evaluation
 from heatgrad.training.losses import Loss
+from heatgrad.training.replicas.graphs import Replayed, is_replayed
 from heatgrad.training.replicas.passes import ROWS, Passes
 from heatgrad.training.replicas.stack import Stack
 from heatgrad.training.replicas.tape import Tape, blocks_of, folded, logits_of, random_bytes
@@ -33,39 +34,49 @@ class Taped(Passes):
     def __init__(
         self, model: MLP, stack: Stack, data: Sequence[Dataset], source: Tensor, loss: Loss
     ) -> None:
-        self.stack, self.data, self.source, self.loss = stack, data, source, loss
+        self.stack, self.data, self.loss = stack, data, loss
         self.blocks = blocks_of(model)
-        count = len(stack)
-        self.parts = [slice(i, min(i + ROWS, count)) for i in range(0, count, ROWS)]
+        count, self.device = len(stack), stack.values.device
+        self.source = source.to(self.device)
+        # In a cache a few rows are faster than many; on a GPU the more the better.
+        rows = count if is_replayed(self.device) else ROWS
+        self.parts = [slice(i, min(i + rows, count)) for i in range(0, count, rows)]
+        self.losses = torch.zeros(count, dtype=torch.float64, device=self.device)
         self.units = [stack.params[f"{b.linear}.weight"].shape[1] for b in self.blocks]
         self.tapes: dict[int, list[tuple[slice, Tape]]] = {}
+        self.replayed: dict[int, Replayed] = {}  # by the size of a batch
 
     def gradients(self, x: Tensor, y: Tensor, seeds: Sequence[int]) -> Tensor:
         """Fill the stack's gradients for one step; return the losses."""
         batch = x.shape[1]
         x = x.flatten(2).to(self.stack.values.dtype)
         drawn = [random_bytes(self.blocks, self.units, batch, seed) for seed in seeds]
-        bytes_ = [torch.stack(layer) for layer in zip(*drawn, strict=True)]
-        losses = torch.empty(len(self.stack), dtype=torch.float64)
-        for rows, tape in self._tapes(batch):
+        bytes_ = [torch.stack(layer).to(self.device) for layer in zip(*drawn, strict=True)]
+        if is_replayed(self.device):
+            self.replayed.setdefault(batch, Replayed(self._pass))(x, y, *bytes_)
+        else:
+            self._pass(x, y, *bytes_)
+        return self.losses.cpu()
+
+    def _pass(self, x: Tensor, y: Tensor, *bytes_: Tensor) -> None:
+        for rows, tape in self._tapes(x.shape[1]):
             source = self.source[rows]
             logits = tape.forward(x[source], bytes_, source)
             value, gradient = loss_and_gradient(self.loss, logits, y[source])
-            losses[rows] = value
+            self.losses[rows] = value
             tape.backward(gradient)
-        return losses
 
     def scores(self, rows: Collection[int]) -> dict[int, Evaluation]:
         """Return the scores of all rows."""
         layers = folded(self.stack, self.blocks)
-        totals = torch.zeros(len(self.stack), dtype=torch.float64)
+        totals = torch.zeros_like(self.losses)
         right, right_clean = torch.zeros_like(totals), torch.zeros_like(totals)
         num_test = len(self.data[0].y_test)
         for start in range(0, num_test, _EVALUATED):
             part = slice(start, start + _EVALUATED)
-            x = torch.stack([d.x_test[part].flatten(1) for d in self.data]).to(layers[0][0].dtype)
+            x = torch.stack([d.x_test[part].flatten(1) for d in self.data]).to(layers[0][0])
             y, clean = (
-                torch.stack([labels[part] for labels in group])
+                torch.stack([labels[part] for labels in group]).to(self.device)
                 for group in zip(*((d.y_test, d.y_test_clean) for d in self.data), strict=True)
             )
             for some in self.parts:
