@@ -1,9 +1,10 @@
 """How many trials a second: a study beside a plain PyTorch loop.
 
 `python benchmarks/study_throughput.py --out benchmarks/results` runs the preset `synthetic`, its
-epochs cut, as `heatgrad study run` does (one process a core, records stored), and takes turns with
-a loop that trains one network after the other in one process with torch's default threads. Both
-train the same networks with the same optimizers on the same data and score them after each epoch.
+epochs cut, as `heatgrad study run` does (one process a core, or one on a GPU with `--device cuda`;
+records stored), and takes turns with a loop that trains one network after the other in one process
+with torch's default threads. Both train the same networks with the same optimizers on the same data
+and score them after each epoch.
 """
 
 import argparse
@@ -34,26 +35,34 @@ def network(num_features: int, num_classes: int) -> nn.Module:
 
 
 def plain_loop(study: StudySpec, epochs: int) -> float:
-    """Train each arm once on each task for a few epochs; return trained epochs a second."""
+    """Train each arm once on each task for a few epochs; return trained epochs a second.
+
+    On a GPU the data lie there.
+    """
+    device = torch.device(study.device)
     count, seconds = 0, 0.0
     for trial in plan(study.with_seeds(1)):
         data = load_data(trial)
+        x_train, y_train, x_test, y_test = (
+            part.to(device) for part in (data.x_train, data.y_train, data.x_test, data.y_test)
+        )
         torch.manual_seed(0)
-        model = network(data.x_train[0].numel(), data.num_classes)
+        model = network(x_train[0].numel(), data.num_classes).to(device)
         optimizer = make_optimizer(trial, model)
         started = time.perf_counter()
         for _ in range(epochs):
             model.train()
-            for batch in torch.randperm(len(data.y_train)).split(trial.batch_size):
+            order = torch.randperm(len(y_train), device=device)
+            for batch in order.split(trial.batch_size):
                 optimizer.zero_grad()
-                loss = nn.functional.cross_entropy(model(data.x_train[batch]), data.y_train[batch])
+                loss = nn.functional.cross_entropy(model(x_train[batch]), y_train[batch])
                 loss.backward()
                 optimizer.step()
             model.eval()
             with torch.no_grad():
-                logits = model(data.x_test)
-                nn.functional.cross_entropy(logits, data.y_test).item()
-                (logits.argmax(1) == data.y_test).float().mean().item()
+                logits = model(x_test)
+                nn.functional.cross_entropy(logits, y_test).item()
+                (logits.argmax(1) == y_test).float().mean().item()
         seconds += time.perf_counter() - started
         count += epochs
     return count / seconds
@@ -74,21 +83,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--epochs", default=30, type=int, help="of each trial of the study")
     parser.add_argument("--rounds", default=3, type=int)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, help="folder for a JSON file of the numbers")
     arguments = parser.parse_args()
-    study = load_study("synthetic")
-    ways = {
-        "plain loop": lambda: plain_loop(study, 1),
-        "heatgrad, trials one by one": lambda: whole_study(
-            study.model_copy(update={"backend": "loop", "seeds": 2}), 3
-        ),
-        "heatgrad": lambda: whole_study(study, arguments.epochs),
-    }
+    study = load_study("synthetic", device=arguments.device)
+    ways = {"plain loop": lambda: plain_loop(study, 1)}
+    if study.device == "cpu":
+        one_by_one = study.model_copy(update={"backend": "loop", "seeds": 2})
+        ways["heatgrad, trials one by one"] = lambda: whole_study(one_by_one, 3)
+    ways["heatgrad"] = lambda: whole_study(study, arguments.epochs)
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(arguments.rounds):
         for name, way in ways.items():
             found[name].append(way())
-    where = f"{processor(torch.device('cpu'))}, {default_workers()} cores"
+    where = processor(torch.device(study.device))
+    where += f", {default_workers()} cores" if study.device == "cpu" else ""
     print(f"synthetic: {study.num_trials} trials of {study.epochs} epochs, {where}\n")
     print("| way | epochs a second | trials an hour | to the plain loop |")
     print("|---|---|---|---|")
@@ -97,7 +106,7 @@ def main() -> None:
         rate = statistics.median(rates)
         print(f"| {name} | {rate:.1f} | {3600 * rate / study.epochs:,.0f} | {rate / base:.2f} |")
     if arguments.out:
-        path = arguments.out / "study_throughput-cpu.json"
+        path = arguments.out / f"study_throughput-{study.device}.json"
         keep({"epochs_a_second": found}, path, where, arguments.rounds)
 
 

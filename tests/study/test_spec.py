@@ -34,6 +34,7 @@ CHANGES = {
     "metric": "test_loss",
     "margin": 0.011,
     "backend": "loop",
+    "device": "cuda",
     "baseline": "diffusion",
     "confirmatory": [],
     "max_diverged": 0.25,

@@ -45,6 +45,9 @@ def run(
         str | None,
         typer.Option(metavar="auto|ADDRESS", help="Run on this Ray cluster; see the guide."),
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="cpu|cuda", help="Where it is trained; see the guide.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print trials, steps and estimated hours only.")
     ] = False,
@@ -58,11 +61,11 @@ def run(
 
     if Path(spec).is_file():  # parts of the user's own lie beside their spec
         sys.path.insert(0, str(Path(spec).resolve().parent))
-    study = load_study(spec, tasks=task or (), seeds=seeds)
+    study = load_study(spec, tasks=task or (), seeds=seeds, device=device)
     folder = out if out is not None else Path("runs") / study.name
     place = folder if store is None else store
     if dry_run:
-        count = default_workers() if workers is None else workers
+        count = default_workers(study) if workers is None else workers
         tables.print_estimate(study, place, workers=count)
         return
     tables.print_study(study, place)

@@ -7,15 +7,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import heatgrad
 
 __all__ = ["describe_environment"]
 
 
 @cache
-def describe_environment() -> dict[str, Any]:
-    """Return versions, processor and commit as plain values."""
-    return {
+def describe_environment(device: str = "cpu") -> dict[str, Any]:
+    """Return versions, processor and commit as plain values.
+
+    Args:
+        device: Where trials are trained.
+    """
+    gpu = {} if device == "cpu" else {"gpu": torch.cuda.get_device_name()}
+    return gpu | {
         "heatgrad": heatgrad.__version__,
         "commit": _commit(),
         "modified": _is_modified(),

@@ -33,7 +33,7 @@ __all__ = ["Job", "jobs_of", "run_job", "run_short"]
 
 Job = tuple[Trial, ...]
 
-_MOST = 64  # trials at once
+_MOST = {"cpu": 64, "cuda": 1024}  # trials at once
 _MOST_BYTES = 1 << 29  # of data that are held at once
 
 
@@ -51,7 +51,7 @@ def jobs_of(trials: Sequence[Trial], workers: int) -> list[Job]:
         if group[0].backend == "loop":
             jobs += [(trial,) for trial in group]
             continue
-        most = min(_MOST, math.ceil(len(group) / max(1, workers)))
+        most = min(_MOST[group[0].device], math.ceil(len(group) / max(1, workers)))
         job: list[Trial] = []
         for block in _blocks(group, most):
             if job and len(job) + len(block) > most:
@@ -142,6 +142,7 @@ class _Together:
                 epochs=self.first.epochs,
                 batch_size=self.first.batch_size,
                 backend=way,
+                device=self.first.device,
             )
             for of_epoch in epochs:
                 for place, record in zip(places, of_epoch, strict=True):
@@ -155,7 +156,7 @@ def _likeness(trial: Trial) -> str:
     if trial.backend == "loop":
         return trial.key
     names = {"task_name", "task", "model", "schedule", "loss", "epochs", "batch_size", "held_out"}
-    return trial.model_dump_json(include=names)
+    return trial.model_dump_json(include=names | {"device"})
 
 
 def _blocks(trials: Sequence[Trial], most: int) -> list[list[Trial]]:

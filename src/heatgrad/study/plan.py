@@ -123,6 +123,7 @@ class _Planner:
             epochs=study.tasks[task].epochs or study.epochs,
             batch_size=study.tasks[task].batch_size or study.batch_size,
             backend=backend,
+            device=study.device,
             **marks,
         )
 
@@ -135,10 +136,13 @@ def _backend(
     optimizer = find(arm, OPTIMIZERS, "optimizer", f"arms.{arm_name}")
     is_known = all(isinstance(x, type) for x in (network, optimizer))
     can_be = is_known and can_train(network, optimizer)
-    if study.backend == "replicas" and not can_be:
+    needing: list[tuple[str, str, str]] = []
+    needing += [("device", study.device, "cpu")] if study.device != "cpu" else []
+    needing += [("backend", "replicas", "auto")] if study.backend == "replicas" else []
+    for key, value, other in needing if not can_be else ():
         raise SpecError(
-            f"backend 'replicas' needs a network that is an MLP and an optimizer that has a rule, "
-            f"got {model.kind} with {arm.kind}; use backend = 'auto'"
+            f"{key} '{value}' needs a network that is an MLP and an optimizer that has a rule, "
+            f"got {model.kind} with {arm.kind}; use {key} = '{other}'"
         )
     if study.backend == "loop":
         return "loop"

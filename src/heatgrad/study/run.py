@@ -54,6 +54,7 @@ def load_study(
     *,
     tasks: Sequence[str] = (),
     seeds: int | None = None,
+    device: str | None = None,
 ) -> StudySpec:
     """Return a study, its names and options checked.
 
@@ -61,6 +62,7 @@ def load_study(
         source: The name of a preset, the path of a TOML file, or the values of one.
         tasks: Only these of its tasks; all where none is named.
         seeds: Another number of blocks, for every task.
+        device: Another device, `"cpu"` or `"cuda"`.
 
     Raises:
         SpecError: If there is no such preset or file, or something in it cannot be used; the
@@ -88,6 +90,8 @@ def load_study(
         study = study.with_tasks(list(tasks))
     if seeds is not None:
         study = study.with_seeds(seeds)
+    if device is not None:
+        study = study.with_device(device)
     check_family(study)
     _check_names(study)
     return study
@@ -176,6 +180,10 @@ def run_study(
         raise SpecError(f"workers must be at least {least}, got {workers}")
     place = _place(folder, store, ray)
     check_study(study)
+    if study.device != "cpu" and ray is not None:
+        raise SpecError(
+            f"a cluster trains on processors, got device = '{study.device}'; leave out one of both"
+        )
     opened = Store.create(place, study)
     try:
         done = 0
@@ -192,12 +200,12 @@ def run_study(
                 )
                 opened = Store.create(place, study)
             else:
-                count = default_workers() if workers is None else workers
+                count = default_workers(study) if workers is None else workers
                 run_trials(
                     todo,
                     place=place,
                     folder=folder,
-                    environment=describe_environment(),
+                    environment=describe_environment(study.device),
                     workers=min(count, len(todo)),
                     on_progress=_after(done, on_progress),
                 )
@@ -237,6 +245,11 @@ def check_study(study: StudySpec) -> None:
     """
     check_family(study)
     _check_names(study)
+    if study.device == "cuda" and not torch.cuda.is_available():
+        raise SpecError(
+            f"device 'cuda' needs a GPU and a PyTorch that is built for it, got PyTorch "
+            f"{torch.__version__} that sees none; use device = 'cpu'"
+        )
     models: dict[str, torch.nn.Module] = {}
     said: dict[str, None] = {}
     for trial in _one_of_each(study):
@@ -258,8 +271,10 @@ def _after(done: int, on_progress: Progress) -> Progress:
     return lambda epochs, trial: on_progress(done + epochs, trial)
 
 
-def default_workers() -> int:
-    """Return the number of cores this process may use."""
+def default_workers(study: StudySpec | None = None) -> int:
+    """Return the number of cores this process may use; for a study on a GPU one."""
+    if study is not None and study.device != "cpu":
+        return 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,7 +1,7 @@
 """The specification of a study, as it is read from TOML."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -13,6 +13,7 @@ from heatgrad.study.metric import METRICS, Metric
 from heatgrad.study.question import AS_PUBLISHED, EACH_TUNED, MIN_BLOCKS
 from heatgrad.study.sweep import expanded
 from heatgrad.study.tuning_spec import Budget, Range, TuningSpec
+from heatgrad.training import Device
 
 __all__ = ["METRICS", "ArmSpec", "Metric", "ModelSpec", "ScheduleSpec", "StudySpec", "TaskSpec"]
 
@@ -112,6 +113,8 @@ class StudySpec(Spec):
             that are an `MLP`, optimizers that have a rule for it); `"auto"`, at once where that can
             be done, of small networks of your own by `vmap`. They differ by rounding, which
             training enlarges.
+        device: Where trials are trained: `"cpu"`, or `"cuda"`, which can what `"replicas"` can and
+            rounds otherwise.
         baseline: The arm the others are compared with.
         confirmatory: The arms of the confirmatory family; arms that are neither in it nor a
             control are exploratory.
@@ -138,6 +141,7 @@ class StudySpec(Spec):
     metric: Literal["test_accuracy", "test_accuracy_clean", "test_loss", "train_loss"]
     margin: Rate
     backend: Literal["auto", "loop", "replicas"] = "auto"
+    device: Device = "cpu"
     baseline: str
     confirmatory: tuple[str, ...] = Field(default=(), strict=False)
     max_diverged: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -181,6 +185,15 @@ class StudySpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _is_trained_somehow(self) -> "StudySpec":
+        if self.device != "cpu" and self.backend == "loop":
+            raise ValueError(
+                f"device '{self.device}' trains many networks at once, got backend = 'loop'; use "
+                f"backend = 'auto'"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _tuning_is_whole(self) -> "StudySpec":
         if self.tuning is None:
             for key in [
@@ -214,6 +227,8 @@ class StudySpec(Spec):
         # What was added to the format later stands there only where it is used.
         if self.tuning is None:
             del deciding["tuning"]
+        if self.device == "cpu":
+            del deciding["device"]
         for task in deciding["tasks"].values():
             for name in ("note", "sweep_of", "dials", *(["budget"] * (task["budget"] is None))):
                 del task[name]
@@ -293,6 +308,16 @@ class StudySpec(Spec):
             raise SpecError(f"seeds must be from 1 to 10000, got {seeds}")
         tasks = {name: task.model_copy(update={"seeds": None}) for name, task in self.tasks.items()}
         return self.model_copy(update={"seeds": seeds, "tasks": tasks})
+
+    def with_device(self, device: str) -> "StudySpec":
+        """Return the same study on another device.
+
+        Raises:
+            SpecError: If it is neither `"cpu"` nor `"cuda"`.
+        """
+        if device not in get_args(Device):
+            raise SpecError(f"device must be one of {', '.join(get_args(Device))}, got '{device}'")
+        return self.model_copy(update={"device": device})
 
     def with_tasks(self, names: list[str]) -> "StudySpec":
         """Return the same study on some of its tasks only.

@@ -27,6 +27,7 @@ from heatgrad.training import (
     LOSSES,
     SCHEDULES,
     Backend,
+    Device,
     EpochRecord,
     initialised,
     step_memory,
@@ -71,8 +72,9 @@ class Trial(Spec):
         protocol: Version of the training protocol.
         backend: `"loop"`; `"replicas"`; or `"vmap"`: by `vmap` if `backend_of` finds out, from the
             trial's own network and data, that this can be done and is faster, else as `"loop"`.
-            With the first it is no part of the key. Nor are the next three, where they are as
+            With the first it is no part of the key. Nor are the next four, where they are as
             here.
+        device: Where it is trained.
         regime: How options were chosen.
         setting: In a tuning block, the number of the setting, from 0.
         held_out: In a tuning block, the share of the training part that stands in for the test
@@ -93,6 +95,7 @@ class Trial(Spec):
     batch_size: int
     protocol: int = PROTOCOL
     backend: Backend = "loop"
+    device: Device = "cpu"
     regime: str = AS_PUBLISHED
     setting: int | None = None
     held_out: float = 0.0
@@ -100,7 +103,8 @@ class Trial(Spec):
     @property
     def key(self) -> str:
         """SHA-256 of the resolved trial."""
-        fields, added = type(self).model_fields, ("backend", "regime", "setting", "held_out")
+        fields = type(self).model_fields
+        added = ("backend", "device", "regime", "setting", "held_out")
         left_out = {name for name in added if getattr(self, name) == fields[name].default}
         return digest(self.model_dump(mode="json", exclude=left_out))
 

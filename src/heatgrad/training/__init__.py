@@ -11,6 +11,7 @@ from heatgrad.training.path import roughness
 from heatgrad.training.probe import GradientProbe, probe_gradient
 from heatgrad.training.replicas import (
     Backend,
+    Device,
     Replica,
     backend_of,
     can_train,
@@ -23,6 +24,7 @@ __all__ = [
     "LOSSES",
     "SCHEDULES",
     "Backend",
+    "Device",
     "EpochRecord",
     "Evaluation",
     "GradientProbe",

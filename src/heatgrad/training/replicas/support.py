@@ -19,9 +19,10 @@ from heatgrad.training.losses import Loss
 from heatgrad.training.replicas.mapped import Mapping, disturbed, keeps_its_bits
 from heatgrad.training.replicas.rules import has_rule
 
-__all__ = ["Backend", "backend_of", "can_train"]
+__all__ = ["Backend", "Device", "backend_of", "can_train"]
 
 Backend = Literal["replicas", "vmap", "loop"]
+Device = Literal["cpu", "cuda"]
 
 _TRIED = 8  # examples of the steps that are tried
 _SMALL = 1 << 13  # parameters
