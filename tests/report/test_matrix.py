@@ -18,8 +18,8 @@ def test_every_arm_stands_on_every_task(make_results):
     verdicts = results.verdicts()
     anchors = {task: f"task-{n}" for n, task in enumerate(results.study.tasks)}
     (matrix,) = verdict_matrices(results.study, verdicts[::-1], anchors)
-    assert matrix.regime == "as published"
-    assert [name for name, _ in matrix.tasks] == list(results.study.tasks)
+    assert matrix.title == "as published"
+    assert [name for name, _ in matrix.columns] == list(results.study.tasks)
     assert [row.arm for row in matrix.rows] == [a for a in results.study.arms if a != "SGD"]
     words = {(v.question.arm, v.question.task): v.word for v in verdicts}
     for row in matrix.rows:
@@ -35,9 +35,12 @@ def test_a_single_column_is_no_matrix(make_results):
     assert verdict_matrices(results.study, verdicts, {"s": "task-0"}) == []
     assert verdict_matrices(results.study, [], {"a": "0", "b": "1"}) == []
     both = [tuned(verdicts[0]), *verdicts]
-    first, second = verdict_matrices(results.study, both, {"s": "task-0"})
-    assert (first.regime, second.regime) == ("as published", "each tuned")
-    assert len(second.rows) == 1
+    (matrix,) = verdict_matrices(results.study, both, {"s": "task-0"})
+    assert matrix.title == "s"
+    assert matrix.columns == (("as published", "task-0"), ("each tuned", "task-0"))
+    first, *others = matrix.rows
+    assert [cell.word for cell in first.cells] == [verdicts[0].word] * 2
+    assert all(row.cells[1].word == "" for row in others)
 
 
 def test_what_is_not_finished_is_empty_and_few_runs_are_a_range(make_results):
