@@ -2,84 +2,114 @@
 
 from pathlib import Path
 
-from heatgrad.study import Results, Verdict, sign_flip_interval
-from heatgrad.study.verdict import MIN_BLOCKS
+from heatgrad.study import Results, Verdict, noise_areas, sign_flip_interval
 
 HERE = Path(__file__).resolve().parent
+STUDIES = ("spiral", "fragments", "mnist", "noise-spiral", "noise-fragments")
 
-# The accuracies that the paper gives, by task and arm.
+# The accuracies that the paper gives, by study and arm.
 PAPER = {
     "spiral": {
         "SGD": "55 to 60",
         "SGD momentum": "88.3",
         "Adam": "91.35",
-        "diffusion 0.01": "55 to 60",
-        "diffusion 0.05": "55 to 60",
-        "diffusion 0.1": "55 to 60",
+        "diffusion": "55 to 60",
     },
-    "fragmented manifold": dict.fromkeys(
-        ["SGD", "SGD momentum", "Adam", "diffusion 0.01", "diffusion 0.05", "diffusion 0.1"],
-        "about 70.4",
-    ),
-    "MNIST, MediumMLP": {
+    "fragments": dict.fromkeys(["SGD", "SGD momentum", "Adam", "diffusion"], "about 70.4"),
+    "mnist": {
         "SGD": "about 96.3",
         "SGD momentum": "98.36",
         "Adam": "98.61",
-        "diffusion 0.01": "about 96.3",
-        "diffusion 0.05": "about 96.3",
+        "diffusion": "about 96.3",
     },
-    "MNIST, SimpleCNN": dict.fromkeys(
-        ["SGD", "SGD momentum", "Adam", "diffusion 0.01", "diffusion 0.05"], "above 98.7"
-    ),
 }
 
 
-def spread(values: list[float]) -> str:
-    """Return the 95 % interval of the centre, or the range of fewer than 8 runs."""
-    if len(values) >= MIN_BLOCKS:
-        low, high = sign_flip_interval(values)
-        return f"{100 * low:.2f} to {100 * high:.2f}"
-    return f"{100 * min(values):.2f} to {100 * max(values):.2f} (range)"
-
-
-def against_baseline(verdict: Verdict | None) -> tuple[str, str]:
+def against_baseline(verdict: Verdict | None) -> str:
     """Return the paired difference with its interval, and the verdict."""
     if verdict is None:
-        return "", "baseline"
-    if verdict.comparison is None:
-        low, high = verdict.spread
-        return f"{100 * low:+.2f} to {100 * high:+.2f} (range)", verdict.word
+        return " | baseline"
     c = verdict.comparison
-    return f"{100 * c.mean:+.2f} ({100 * c.low:+.2f} to {100 * c.high:+.2f})", verdict.word
+    if c is None:
+        return f" | {verdict.word}"
+    return f"{100 * c.mean:+.2f} ({100 * c.low:+.2f} to {100 * c.high:+.2f}) | {verdict.word}"
+
+
+def options(results: Results, task: str, arm: str, regime: str) -> str:
+    """Return the learning rate of an arm, to three digits."""
+    record = results.select(task, arm, regime)[0]
+    return f"{record.spec['optimizer']['options']['lr']:.3g}"
+
+
+def print_task(results: Results, task: str, regime: str) -> None:
+    """Print the accuracies, differences and verdicts of one task in one regime."""
+    verdicts = {
+        v.question.arm: v
+        for v in results.verdicts()
+        if (v.question.task, v.question.regime) == (task, regime)
+    }
+    paper = PAPER.get(results.study.name, {}) if regime == "as published" else {}
+    print(f"\n### {task}, {regime}\n")
+    print("| arm | lr |" + (" paper |" if paper else "") + " mean (95 % interval) | minus SGD", end="")
+    print(" (95 % interval) | verdict |\n" + "|---" * (6 if paper else 5) + "|")
+    for arm in results.study.arms:
+        values = list(results.values(task, arm, regime=regime).values())
+        low, high = sign_flip_interval(values)
+        mean = sum(values) / len(values)
+        cells = [arm, options(results, task, arm, regime)]
+        cells += [paper.get(arm, "")] if paper else []
+        cells += [f"{100 * mean:.2f} ({100 * low:.2f} to {100 * high:.2f})"]
+        cells += [against_baseline(verdicts.get(arm))]
+        print("|", " | ".join(cells), "|")
+
+
+def print_noise(results: Results) -> None:
+    """Print the differences from the baseline at every rate, and of the area under the curve."""
+    tasks = results.study.tasks
+    rates = [task.dials["label_noise"] for task in tasks.values()]
+    for regime in results.study.regimes:
+        verdicts = {
+            (v.question.arm, v.question.task): v
+            for v in results.verdicts()
+            if v.question.regime == regime
+        }
+        areas = {a.arm: a for a in noise_areas(results) if a.regime == regime}
+        print(f"\n### {results.study.name}, {regime}\n")
+        print("| arm |", " | ".join(f"noise {rate:g}" for rate in rates), "| area |")
+        print("|---" * (len(rates) + 2) + "|")
+        for arm in results.study.arms:
+            found = [verdicts.get((arm, task)) for task in tasks]
+            cells = [
+                f"{v.word} {100 * v.comparison.mean:+.2f}" if v and v.comparison else ""
+                for v in found
+            ]
+            if arm == results.study.baseline:
+                means = [list(results.values(task, arm, regime=regime).values()) for task in tasks]
+                cells = [f"{100 * sum(m) / len(m):.2f}" for m in means]
+            c = areas[arm].comparison
+            area = f"{100 * sum(areas[arm].areas) / len(areas[arm].areas):.2f}"
+            if c is not None:
+                area = f"{100 * c.mean:+.2f} ({100 * c.low:+.2f} to {100 * c.high:+.2f})"
+            print("|", " | ".join([arm, *cells, area]), "|")
 
 
 def main() -> None:
-    """Print one Markdown table per task."""
-    for folder in sorted(path.parent for path in HERE.glob("*/store.sqlite")):
-        results = Results.load(folder)
-        verdicts = {(v.question.task, v.question.arm): v for v in results.verdicts()}
+    """Print Markdown, study by study."""
+    for name in STUDIES:
+        if not (HERE / name / "store.sqlite").exists():
+            continue
+        results = Results.load(HERE / name)
+        print(f"\n## {name}: n = {results.study.seeds}")
+        if any("label_noise" in task.dials for task in results.study.tasks.values()):
+            print_noise(results)
+            continue
         for task in results.study.tasks:
-            ceilings = [r.ceiling for r in results.records if r.task == task and r.ceiling]
-            print(f"\n### {task}\n")
+            ceilings = [r.ceiling["test_accuracy"] for r in results.records if r.ceiling]
             if ceilings:
-                noisy = sorted(100 * c["test_accuracy"] for c in ceilings)
-                print(
-                    f"Bayes-optimal accuracy over the blocks: {noisy[0]:.2f} to {noisy[-1]:.2f}.\n"
-                )
-            print(
-                "| arm | paper | mean | 95 % interval | n | minus SGD (95 % interval) | verdict |"
-            )
-            print("|---|---|---|---|---|---|---|")
-            for arm in results.study.arms:
-                values = list(results.values(task, arm, "test_accuracy").values())
-                if not values:
-                    continue
-                difference, word = against_baseline(verdicts.get((task, arm)))
-                mean = 100 * sum(values) / len(values)
-                print(
-                    f"| {arm} | {PAPER.get(task, {}).get(arm, '')} | {mean:.2f} | "
-                    f"{spread(values)} | {len(values)} | {difference} | {word} |"
-                )
+                low, high = 100 * min(ceilings), 100 * max(ceilings)
+                print(f"\nBayes-optimal accuracy over the blocks: {low:.2f} to {high:.2f}.")
+            for regime in results.study.regimes:
+                print_task(results, task, regime)
 
 
 if __name__ == "__main__":

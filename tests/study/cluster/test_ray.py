@@ -129,14 +129,21 @@ def test_a_node_is_killed_in_mid_study(
     assert seen[-1][0] <= 8 * 6
 
 
-def test_a_folder_that_all_nodes_share(spec, cluster, bits, tmp_path):
-    """Trained at once, on two nodes: the folder of one process, one file that can be copied."""
+@pytest.mark.parametrize("tuning", [None, {"budget": 8, "blocks": 1, "space": {"lr": [0.01, 1]}}])
+def test_a_folder_that_all_nodes_share(tuning, spec, cluster, bits, tmp_path):
+    """Trained at once, on two nodes: the folder of one process, one file that can be copied.
+
+    A study that tunes goes there twice: once to tune, once with what was found.
+    """
+    values = spec(seeds=3, **({"tuning": tuning} if tuning else {}))
     node = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
     try:
-        there = run_study(spec(seeds=3), out=tmp_path / "there", ray=cluster.address)
+        there = run_study(values, out=tmp_path / "there", ray=cluster.address)
     finally:
         cluster.remove_node(node)
-    here = run_study(spec(seeds=3), out=tmp_path / "here", workers=0)
+    here = run_study(values, out=tmp_path / "here", workers=0)
+    assert here.num_missing == there.num_missing == 0
+    assert here.study.regimes == there.study.regimes
     assert bits(there) == bits(here)
     files = [
         sorted(str(path.relative_to(tmp_path / name)) for path in (tmp_path / name).rglob("*"))
