@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from heatgrad.study import Results, Verdict, noise_areas, sign_flip_interval
+from heatgrad.study.question import MIN_BLOCKS
 
 HERE = Path(__file__).resolve().parent
 STUDIES = ("spiral", "fragments", "mnist", "noise-spiral", "noise-fragments")
@@ -25,13 +26,22 @@ PAPER = {
 }
 
 
+def spread(values: list[float]) -> str:
+    """Return the 95 % interval of the centre, or the range of fewer than 8 runs."""
+    if len(values) < MIN_BLOCKS:
+        return f"{100 * min(values):.2f} to {100 * max(values):.2f}, range"
+    low, high = sign_flip_interval(values)
+    return f"{100 * low:.2f} to {100 * high:.2f}"
+
+
 def against_baseline(verdict: Verdict | None) -> str:
     """Return the paired difference with its interval, and the verdict."""
     if verdict is None:
         return " | baseline"
     c = verdict.comparison
     if c is None:
-        return f" | {verdict.word}"
+        low, high = verdict.spread
+        return f"{100 * low:+.2f} to {100 * high:+.2f}, range | {verdict.word}"
     return f"{100 * c.mean:+.2f} ({100 * c.low:+.2f} to {100 * c.high:+.2f}) | {verdict.word}"
 
 
@@ -50,15 +60,15 @@ def print_task(results: Results, task: str, regime: str) -> None:
     }
     paper = PAPER.get(results.study.name, {}) if regime == "as published" else {}
     print(f"\n### {task}, {regime}\n")
-    print("| arm | lr |" + (" paper |" if paper else "") + " mean (95 % interval) | minus SGD", end="")
-    print(" (95 % interval) | verdict |\n" + "|---" * (6 if paper else 5) + "|")
+    names = ["arm", "lr", *(["paper"] if paper else []), "mean (95 % interval)"]
+    names += ["minus SGD (95 % interval)", "verdict"]
+    print("|", " | ".join(names), "|\n" + "|---" * len(names) + "|")
     for arm in results.study.arms:
         values = list(results.values(task, arm, regime=regime).values())
-        low, high = sign_flip_interval(values)
         mean = sum(values) / len(values)
         cells = [arm, options(results, task, arm, regime)]
         cells += [paper.get(arm, "")] if paper else []
-        cells += [f"{100 * mean:.2f} ({100 * low:.2f} to {100 * high:.2f})"]
+        cells += [f"{100 * mean:.2f} ({spread(values)})"]
         cells += [against_baseline(verdicts.get(arm))]
         print("|", " | ".join(cells), "|")
 

@@ -23,7 +23,7 @@ __all__ = ["StudyProgress"]
 
 
 class StudyProgress:
-    """A live bar and table on a terminal; one line per finished tenth elsewhere.
+    """A live bar and table on a terminal; one line per trained tenth elsewhere.
 
     Use as a context manager and hand `update` to `run_study`.
     """
@@ -34,7 +34,7 @@ class StudyProgress:
         self._console = console or Console(stderr=True, markup=False, emoji=False, highlight=False)
         work = _workload(study, place)
         self._done, self._total = work.num_stored, work.num_trials
-        self._tenth = 10 * self._done // self._total
+        self._num_epochs, self._tenth = max(1, work.epochs), 0
         self._trials = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=None
         )
@@ -46,7 +46,7 @@ class StudyProgress:
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         )
         self._trial_bar = self._trials.add_task("trials", total=self._total, completed=self._done)
-        self._epoch_bar = self._epochs.add_task("epochs", total=max(1, work.epochs))
+        self._epoch_bar = self._epochs.add_task("epochs", total=self._num_epochs)
         self._shown, self._next_look = Table(), 0.0
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         if self._done and self._done < self._total:
@@ -69,6 +69,8 @@ class StudyProgress:
     def update(self, epochs: int, trial: Trial | None) -> None:
         """Show the number of epochs done in this call, and count a trial that was stored."""
         self._epochs.update(self._epoch_bar, completed=epochs)
+        if not self._console.is_terminal:
+            self._print_tenth(epochs)
         if trial is None:
             return
         self._done += 1
@@ -76,9 +78,17 @@ class StudyProgress:
         if self._console.is_terminal:
             self._refresh()
             self._live.update(Group(self._shown, self._trials, self._epochs))
-        elif 10 * self._done // self._total > self._tenth:
-            self._tenth = 10 * self._done // self._total
+        elif self._done == self._total:
             self._console.print(f"{self._done} of {self._total} trials done")
+
+    def _print_tenth(self, epochs: int) -> None:
+        """Say how far it is: trials that are trained at once are done all at the end."""
+        tenth = 10 * epochs // self._num_epochs
+        if self._tenth < tenth < 10:
+            self._tenth = tenth
+            self._console.print(
+                f"{10 * tenth} % trained; {self._done} of {self._total} trials done"
+            )
 
     def _refresh(self) -> None:
         """Read the store again, for a tenth of the time at most: of a large study it takes long."""
