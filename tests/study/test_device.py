@@ -53,3 +53,5 @@ def test_what_cannot_be_is_said_before_the_run(changes, message, spec, tmp_path,
 def test_a_wrong_name_is_refused(spec):
     with pytest.raises(SpecError, match="device must be one of cpu, cuda, got 'gpu'"):
         load_study(spec(), device="gpu")
+    with pytest.raises(SpecError, match="got backend = 'loop'; use backend = 'auto'"):
+        load_study(spec(backend="loop"), device="cuda")

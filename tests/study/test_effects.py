@@ -80,3 +80,10 @@ def test_what_does_not_vary_has_no_ratio():
     assert math.isnan(pairing_factor(np.ones(8), np.ones(8)))
     assert math.isnan(effect_sizes(np.ones(8), rising).correlation)
     assert math.isnan(effect_sizes(np.ones(1), np.ones(1)).correlation)
+
+
+def test_differences_that_differ_by_rounding_are_equal():
+    d = np.array([0.1 + 0.2 - 0.3, 0.0, 1e-17])
+    assert standardized_mean(d, resolution=1e-12) == 0
+    assert standardized_mean(d + 1, resolution=1e-12) == math.inf
+    assert math.isfinite(standardized_mean(np.array([1.0, 1.1]), resolution=1e-12))

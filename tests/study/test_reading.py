@@ -126,3 +126,20 @@ def test_the_export_of_a_study_can_be_read(spec, make_results, tmp_path):
     kept, lost = runs["diffusion"].values()
     assert kept == 0.25
     assert math.isnan(lost)
+
+
+def test_a_row_that_is_longer_than_the_header(tmp_path):
+    """As where numbers are written with a decimal comma: refused, not cut."""
+    path = tmp_path / "runs.csv"
+    path.write_text("arm,seed,x\na,0,1,05\n")
+    with pytest.raises(DataError, match=r"line 2 must have as many cells as the header, 3, got 4"):
+        read_runs(path, metric="x")
+    path.write_text("arm,seed,x\n" + "".join(f"a,{seed},1,\n" for seed in range(3)))
+    assert read_runs(path, metric="x") == {"a": {"0": 1.0, "1": 1.0, "2": 1.0}}
+
+
+def test_a_table_of_several_tasks_says_so(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("regime,task,arm,seed,epoch,x\np,t,a,0,1,0.5\np,u,a,0,1,0.5\n")
+    with pytest.raises(DataError, match="keep one line per run and epoch, of one task and regime"):
+        read_runs(path, metric="x")

@@ -223,3 +223,20 @@ def test_with_seeds_and_with_tasks_refuse_what_is_not_there(spec):
         study.with_seeds(0)
     with pytest.raises(SpecError, match="unknown task 'sprial'; did you mean 'spiral'"):
         study.with_tasks(["sprial"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"margin": 1.0}, "margin of an accuracy must be a fraction below 1 .* got 1"),
+        (
+            {"arms": {"SGD": {"kind": "SGD", "control_of": "d"}, "d": {"kind": "DiffusionSGD"}}},
+            "the baseline 'SGD' cannot be a control too; take control_of out of arms.SGD",
+        ),
+    ],
+)
+def test_what_would_empty_a_verdict_is_refused(changes, message, spec):
+    with pytest.raises(SpecError, match=message):
+        StudySpec.from_dict(spec(confirmatory=[], **changes))
+    if "margin" in changes:
+        assert StudySpec.from_dict(spec(metric="test_loss", **changes)).margin == 1

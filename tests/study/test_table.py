@@ -120,3 +120,73 @@ def test_too_few_seeds_give_a_range_and_too_many_arms_an_error():
     many = {"SGD": RUNS["SGD"], **{f"a{k}": RUNS["mine"] for k in range(7)}}
     with pytest.raises(SpecError, match=r"7 arms are too many for 8 seeds: .* 9 seeds are needed"):
         compare_table(many, baseline="SGD", margin=0.01)
+
+
+def spread(center, gain=0.0, count=10):
+    return {str(seed): center + 0.001 * ((7 * seed) % 10) + gain for seed in range(count)}
+
+
+def test_a_run_that_explodes_elsewhere_changes_nothing():
+    """In a control, or in another arm: the interval and p of this one stay."""
+    runs = {"SGD": spread(2.0), "mine": spread(2.0, -0.05), "Adam": spread(2.0)}
+    how = {"baseline": "SGD", "margin": 0.01, "metric": "loss", "higher_is_better": False}
+    alone = compare_table(runs, arms=["mine"], controls=["Adam"], **how)[0].comparison
+    runs["Adam"]["3"] = 1e8
+    (beside,) = compare_table(runs, arms=["mine"], controls=["Adam"], **how)
+    assert beside.word == "HELPS"
+    assert (beside.comparison.low, beside.comparison.high) == (alone.low, alone.high)
+    assert beside.comparison.p == alone.p
+    both = compare_table(runs, **how)[0]
+    assert both.word == "HELPS"
+    assert (both.comparison.low, both.comparison.high) == (alone.low, alone.high)
+
+
+def test_a_large_offset_hides_no_difference():
+    """Doubles know 1e9 + 2 well."""
+    runs = {"a": spread(1e9), "b": spread(1e9, 2.0)}
+    (verdict,) = compare_table(runs, baseline="a", margin=0.5, metric="score")
+    assert verdict.word == "HELPS"
+    assert verdict.comparison.mean == pytest.approx(2, abs=1e-5)
+
+
+def test_a_diverged_run_ranks_below_what_is_worse_than_a_known_metrics_worst():
+    """Losses of five million are finite; what is not is worse."""
+    runs = {"SGD": spread(5e6), "mine": spread(5e6, -2000.0)}
+    for seed in range(5):
+        runs["mine"][str(seed)] = float("nan")
+    (verdict,) = compare_table(runs, baseline="SGD", margin=1000, metric="test_loss")
+    assert verdict.word != "HELPS"
+    assert verdict.comparison.mean < 0
+
+
+def test_an_accuracy_of_zero_is_no_divergence():
+    """As on a task of many classes: a number like others, of arm and baseline."""
+    runs = {"SGD": spread(0.5), "mine": spread(0.6)}
+    for seed in range(7):
+        runs["SGD"][str(seed)] = 0.0
+    (verdict,) = compare_table(runs, baseline="SGD", margin=0.01, metric="test_accuracy")
+    assert verdict.word == "HELPS"
+    assert "diverged" not in verdict.sentence
+
+
+@pytest.mark.parametrize("name", ["val/loss", "valLoss", "val-nll", "eval_WER", "rmse", "testLoss"])
+def test_costs_by_the_names_that_loggers_give(name):
+    with pytest.raises(SpecError, match=f"less of '{name}' sounds better"):
+        compare_table({"a": spread(1), "b": spread(2)}, baseline="a", margin=0.1, metric=name)
+
+
+@pytest.mark.parametrize("name", ["acc", "val/acc", "glossary", "lossless_share"])
+def test_other_names_are_no_costs(name):
+    runs = {"a": spread(1), "b": spread(2)}
+    assert compare_table(runs, baseline="a", margin=0.1, metric=name)[0].word == "HELPS"
+
+
+def test_values_that_are_too_large():
+    runs = {"a": spread(1e303), "b": spread(1)}
+    with pytest.raises(SpecError, match=r"at most 1e\+300 in size, got 1e\+303; scale them"):
+        compare_table(runs, baseline="a", margin=0.1)
+
+
+def test_a_table_of_the_baseline_alone():
+    with pytest.raises(SpecError, match=r"no arm to compare with 'S': .* holds \(S\)"):
+        compare_table({"S": spread(1)}, baseline="S", margin=0.1)

@@ -48,6 +48,37 @@ def test_arms_share_the_design_and_smaller_budgets_begin_larger_ones(spec):
     assert qmc.discrepancy([[Range(low=0.01, high=1.0).place_of(r)] for r in rates["SGD"]]) < 1e-3
 
 
+def test_what_another_arm_tunes_moves_no_setting(spec):
+    """More options in an exploratory arm, whatever their names: the others try what they tried."""
+    study = StudySpec.from_dict(tuned(spec))
+    arms = study.model_dump(mode="json", exclude_defaults=True)["arms"]
+    for option, where in (("momentum", [0.5, 0.9]), ("dampening", [0.1, 0.5])):
+        other = {"kind": "SGD", "momentum": 0.5, "tune": {option: where}}
+        wider = StudySpec.from_dict(tuned(spec, arms=arms | {"other": other}))
+        for arm in study.arms:
+            assert settings_of(wider, arm, 16) == settings_of(study, arm, 16)
+        mine, sgd = (settings_of(wider, arm, 16) for arm in ("other", "SGD"))
+        assert [setting["lr"] for setting in mine] == [setting["lr"] for setting in sgd]
+
+
+def test_two_options_of_an_arm_fill_the_square(spec):
+    """A net: of 16 points one lies in each of the cells 16 x 1, 8 x 2, 4 x 4, 2 x 8 and 1 x 16."""
+    study = StudySpec.from_dict(tuned(spec))
+    ranges = Range(low=0.01, high=1.0), Range(**MARGIN)
+    points = np.array(
+        [
+            [
+                where.place_of(setting[name])
+                for where, name in zip(ranges, ("lr", "diffusion"), strict=True)
+            ]
+            for setting in settings_of(study, "diffusion", 16)
+        ]
+    )
+    for columns in (1, 2, 4, 8, 16):
+        cells = np.floor(points * [columns, 16 // columns]).astype(int)
+        assert len({tuple(cell) for cell in cells}) == 16
+
+
 def test_tuning_blocks_are_not_those_of_the_report(spec):
     """No seed is in both, and the test part is not looked at: its place holds training examples."""
     trials = plan(StudySpec.from_dict(tuned(spec)))
@@ -219,6 +250,12 @@ def test_ends_of_ranges_are_tried_before_the_run(spec):
     arms["diffusion"] = arms["diffusion"] | {"tune": {"diffusion": MARGIN | {"high": 0.75}}}
     with pytest.raises(SpecError, match=r"arms.diffusion: .*0.75"):
         load_study(spec(confirmatory=[], tuning=TUNING, arms=arms))
+
+
+def test_a_share_that_cannot_be_held_out_is_said_before_the_run(spec, tmp_path):
+    with pytest.raises(SpecError, match=r"a share of 0\.999 cannot be held out"):
+        run_study(tuned(spec, tuning=TUNING | {"held_out": 0.999}), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_needs_the_table(spec):

@@ -24,29 +24,33 @@ def ranges_of(study: StudySpec, arm: str) -> dict[str, Range]:
 def settings_of(study: StudySpec, arm: str, budget: int) -> list[Setting]:
     """Return the first settings of an arm's options.
 
-    Each option has a column of the design of its own, so arms that tune the same option over the
-    same range try the same values; and a smaller budget is the beginning of a larger one.
+    An arm's options take the columns of the design in order, the learning rate first: so arms that
+    tune it over the same range try the same values, whatever else they or other arms tune; and a
+    smaller budget is the beginning of a larger one.
 
     Args:
         study: A study with `tuning`.
         arm: Name of the arm.
         budget: Number of settings, K.
     """
-    names = sorted({name for other in study.arms for name in ranges_of(study, other)})
-    points = _design(len(names), stream_seed(study.entropy, "design"))[:budget]
     ranges = ranges_of(study, arm)
-    columns = {name: names.index(name) for name in ranges}
+    names = sorted(ranges, key=lambda name: (name != "lr", name))
+    seed = stream_seed(study.entropy, "design")
+    columns = {name: _column(place, seed) for place, name in enumerate(names)}
     return [
-        {name: ranges[name].at(float(point[column])) for name, column in columns.items()}
-        for point in points
+        {name: ranges[name].at(float(columns[name][k])) for name in ranges} for k in range(budget)
     ]
 
 
-@lru_cache(maxsize=8)
-def _design(dimension: int, seed: int) -> np.ndarray:
-    """Return the 32 points of the largest budget, each in [0, 1)."""
+@lru_cache(maxsize=32)
+def _column(place: int, seed: int) -> np.ndarray:
+    """Return a coordinate of the 32 points of the largest budget, each in [0, 1).
+
+    It is the last of so many dimensions: scrambled otherwise than in a design of more, so that a
+    column does not hang on those after it. Scrambled one by one, the points are a Sobol net still.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        sampler = qmc.Sobol(dimension, scramble=True, rng=np.random.default_rng(seed))
+        sampler = qmc.Sobol(place + 1, scramble=True, rng=np.random.default_rng(seed))
     points: np.ndarray = sampler.random(32)
-    return points
+    return points[:, place]

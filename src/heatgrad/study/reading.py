@@ -103,6 +103,11 @@ def _collect(text: str, place: str, metric: str) -> dict[tuple[str, str], _Run]:
     for row in reader:
         arm, seed = (row["arm"] or "").strip(), (row[seed_column] or "").strip()
         where = f"'{place}', line {reader.line_num}"
+        if any(cell.strip() for cell in row.get(None) or ()):
+            raise DataError(
+                f"{where} must have as many cells as the header, {len(header)}, got "
+                f"{len(header) + len(row[None])}; a decimal comma splits a number"
+            )
         if not arm or not seed:
             raise DataError(
                 f"{where}: arm and {seed_column} must be given, got {arm!r} and {seed!r}"
@@ -117,8 +122,10 @@ def _collect(text: str, place: str, metric: str) -> dict[tuple[str, str], _Run]:
             continue  # not measured in this epoch
         epoch = _whole(row["epoch"], where) if has_epochs else 0
         if epoch in run.values or not (is_new or has_epochs):
+            parts = [name for name in ("task", "regime") if name in header]
+            of_each = f", of one {' and '.join(parts)}" if parts else ""
             remedy = (
-                f" at epoch {epoch}; keep one line per run and epoch"
+                f" at epoch {epoch}; keep one line per run and epoch{of_each}"
                 if has_epochs
                 else "; keep one line per run, or number its lines in a column 'epoch'"
             )

@@ -255,6 +255,7 @@ def check_study(study: StudySpec) -> None:
     for trial in _one_of_each(study):
         if trial.task_name not in models:
             models[trial.task_name] = make_model(trial, load_data(trial))
+        load_data(trial)  # with a share held out, where the trial tunes
         model = models[trial.task_name]
         for param in model.parameters():
             param.grad = torch.zeros_like(param)

@@ -30,6 +30,16 @@ def _is_one_line(name: str) -> str:
     return name
 
 
+def _refusal(device: str, backend: str) -> str:
+    """Return why a device cannot train by a back end, or nothing."""
+    if device == "cpu" or backend != "loop":
+        return ""
+    return (
+        f"device '{device}' trains many networks at once, got backend = 'loop'; use backend = "
+        f"'auto'"
+    )
+
+
 # Names stand in tables and messages.
 Name = Annotated[str, AfterValidator(_is_one_line)]
 Rate = Annotated[float, Field(gt=0)]
@@ -169,6 +179,11 @@ class StudySpec(Spec):
         for key, arm in named:
             if arm not in self.arms:
                 raise ValueError(f"{key} names an unknown arm '{arm}'; {nearest(arm, self.arms)}")
+        if self.arms[self.baseline].control_of is not None:
+            raise ValueError(
+                f"the baseline '{self.baseline}' cannot be a control too; take control_of out of "
+                f"arms.{self.baseline}"
+            )
         for name, spec in self.arms.items():
             if spec.control_of == name:
                 raise ValueError(f"arms.{name}.control_of names the arm itself")
@@ -186,10 +201,16 @@ class StudySpec(Spec):
 
     @model_validator(mode="after")
     def _is_trained_somehow(self) -> "StudySpec":
-        if self.device != "cpu" and self.backend == "loop":
+        if refusal := _refusal(self.device, self.backend):
+            raise ValueError(refusal)
+        return self
+
+    @model_validator(mode="after")
+    def _margin_fits(self) -> "StudySpec":
+        if METRICS[self.metric].percent and self.margin >= 1:
             raise ValueError(
-                f"device '{self.device}' trains many networks at once, got backend = 'loop'; use "
-                f"backend = 'auto'"
+                f"margin of an accuracy must be a fraction below 1 (0.005 is half a point), got "
+                f"{self.margin:g}"
             )
         return self
 
@@ -317,6 +338,8 @@ class StudySpec(Spec):
         """
         if device not in get_args(Device):
             raise SpecError(f"device must be one of {', '.join(get_args(Device))}, got '{device}'")
+        if refusal := _refusal(device, self.backend):
+            raise SpecError(refusal)
         return self.model_copy(update={"device": device})
 
     def with_tasks(self, names: list[str]) -> "StudySpec":

@@ -1,6 +1,7 @@
 """Verdicts on any table of (arm, seed, value): runs of a training loop that is not ours."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from heatgrad.core.errors import SpecError
@@ -15,7 +16,11 @@ __all__ = ["compare_table"]
 
 Runs = Mapping[str, Mapping[str, float]]
 # Words in a metric's name that mean "less is better" more often than not.
-_COSTS = ("loss", "nll", "error", "perplexity", "ppl", "regret", "mse", "mae", "time", "seconds")
+_COSTS = (
+    *("loss", "nll", "error", "err", "perplexity", "ppl", "regret", "time", "seconds", "latency"),
+    *("mse", "rmse", "mae", "mape", "wer", "cer", "fid"),
+)
+_LARGEST = 1e300  # of a value: those of diverged runs must be farther off
 
 
 def compare_table(
@@ -69,19 +74,22 @@ def compare_table(
         raise SpecError(f"margin must be a number greater than 0, got {margin!r}")
     chosen = list(arms) or [a for a in runs if a != baseline and a not in controls]
     if not chosen:
-        raise SpecError(f"no arm to compare with '{baseline}'; {nearest(baseline, runs)}")
+        raise SpecError(
+            f"no arm to compare with '{baseline}': baseline and controls are all that the table "
+            f"holds ({listed(list(runs))})"
+        )
     seeds = _common_seeds({name: runs[name] for name in (baseline, *chosen, *controls)})
     _check_family(len(chosen), len(seeds))
-    scale = _metric(
-        metric, [runs[a] for a in (baseline, *chosen, *controls)], margin, higher_is_better
-    )
-
-    def values(arm: str) -> tuple[float, ...]:
-        found = (float(runs[arm][seed]) for seed in seeds)
-        return tuple(v if math.isfinite(v) else scale.worst for v in found)
-
-    return judge_all(
-        [
+    base = _metric(metric, higher_is_better)
+    questions = []
+    for arm in chosen:  # each alone: what another arm holds must not matter
+        pair = [runs[arm], runs[baseline]]
+        scale = _scaled(base, pair, [runs[name] for name in controls], margin)
+        values = {
+            name: tuple(_ranked(float(runs[name][seed]), scale) for seed in seeds)
+            for name in (arm, baseline, *controls)
+        }
+        questions.append(
             Question(
                 task="",
                 arm=arm,
@@ -89,9 +97,9 @@ def compare_table(
                 role="confirmatory",
                 metric=scale,
                 margin=margin,
-                values=values(arm),
-                baseline_values=values(baseline),
-                controls={name: values(name) for name in controls},
+                values=values[arm],
+                baseline_values=values[baseline],
+                controls={name: values[name] for name in controls},
                 needs_control=False,
                 ceiling=None,
                 diverged=sum(not math.isfinite(runs[arm][seed]) for seed in seeds),
@@ -99,9 +107,12 @@ def compare_table(
                 budget=None,
                 family_size=len(chosen),
             )
-            for arm in chosen
-        ]
-    )
+        )
+    return judge_all(questions)
+
+
+def _ranked(value: float, scale: Metric) -> float:
+    return value if math.isfinite(value) else scale.worst
 
 
 def _common_seeds(runs: Runs) -> list[str]:
@@ -136,27 +147,47 @@ def _check_family(size: int, num_blocks: int) -> None:
         )
 
 
-def _metric(
-    name: str, runs: Sequence[Mapping[str, float]], margin: float, higher_is_better: bool | None
-) -> Metric:
+def _metric(name: str, higher_is_better: bool | None) -> Metric:
+    """Return what a column's name and the caller say of it."""
     known = METRICS.get(name)
     if known is not None and higher_is_better in (None, known.higher_is_better):
         return known
-    if higher_is_better is None and any(word in name.lower().split("_") for word in _COSTS):
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
+    if higher_is_better is None and any(word in _COSTS for word in words):
         raise SpecError(
             f"less of '{name}' sounds better; say which with --lower-is-better or "
             f"--higher-is-better"
         )
     better = higher_is_better is not False
-    finite = [abs(v) for values in runs for v in values.values() if math.isfinite(v)]
-    size = max([margin, *finite])
-    return Metric(
-        label=f"{name} ({'higher' if better else 'lower'} is better)",
-        higher_is_better=better,
-        # Far beyond all that was seen, so that differences stay finite and can be ordered.
-        worst=(-1e6 if better else 1e6) * size,
-        percent=False,
-        # Three digits of the margin.
-        digits=max(0, min(12, 2 - math.floor(math.log10(margin)))),
-        resolution=1e-9 * size,
+    label = f"{name} ({'higher' if better else 'lower'} is better)"
+    return Metric(label=label, higher_is_better=better, worst=0.0, percent=False)
+
+
+def _scaled(
+    metric: Metric,
+    pair: Sequence[Mapping[str, float]],
+    controls: Sequence[Mapping[str, float]],
+    margin: float,
+) -> Metric:
+    """Return a metric with ties, digits and a worst value that fit the values of one question."""
+    own, others = (
+        [abs(v) for values in runs for v in values.values() if math.isfinite(v)]
+        for runs in (pair, controls)
     )
+    largest = max([margin, *own, *others])
+    if largest > _LARGEST:
+        raise SpecError(f"values must be at most {_LARGEST:g} in size, got {largest:g}; scale them")
+    values = [v for runs in (*pair, *controls) for v in runs.values() if math.isfinite(v)]
+    is_known = metric in METRICS.values()
+    if is_known and all(metric.sign * (v - metric.worst) > 0 for v in values):
+        return metric
+    changes = {
+        # Far beyond all that was seen, so that differences stay finite and can be ordered.
+        "worst": -metric.sign * 1e6 * largest,
+        # What doubles, and decimals written as such, are off by.
+        "resolution": max(1e-9 * margin, 1e-14 * max([margin, *own])),
+    }
+    if not is_known:
+        # Three digits of the margin.
+        changes["digits"] = max(0, min(12, 2 - math.floor(math.log10(margin))))
+    return metric.model_copy(update=changes)

@@ -62,7 +62,7 @@ def effect_sizes(a: Differences, b: Differences, *, resolution: float = RESOLUTI
     varies = len(d) > 1 and min(np.ptp(a), np.ptp(b)) > 0
     return EffectSizes(
         hodges_lehmann=hodges_lehmann(d),
-        d_z=standardized_mean(d),
+        d_z=standardized_mean(d, resolution=resolution),
         prob_better=share,
         prob_better_low=low,
         prob_better_high=high,
@@ -92,10 +92,14 @@ def hodges_lehmann(differences: Differences) -> float:
     return float(np.median((d[upper[0]] + d[upper[1]]) / 2))
 
 
-def standardized_mean(differences: Differences) -> float:
+def standardized_mean(differences: Differences, *, resolution: float = 0.0) -> float:
     """Return d_z, the mean of the differences over their standard deviation.
 
     Infinite where all are equal and not 0, 0 where all are 0, NaN for one pair.
+
+    Args:
+        differences: One for each block.
+        resolution: Differences this close are equal.
 
     Example:
         >>> standardized_mean(np.array([1.0, 2.0, 3.0]))
@@ -104,8 +108,8 @@ def standardized_mean(differences: Differences) -> float:
     d = np.asarray(differences, dtype=np.float64)
     if len(d) < 2:
         return math.nan
-    if d.min() == d.max():
-        return math.copysign(math.inf, d[0]) if d[0] else 0.0
+    if d.max() - d.min() <= resolution:
+        return math.copysign(math.inf, d[0]) if abs(d[0]) > resolution else 0.0
     return float(d.mean() / d.std(ddof=1))
 
 

@@ -42,5 +42,7 @@ def _remedy(error: sa.exc.DatabaseError) -> str:
     state = getattr(error.orig, "sqlstate", "")  # of PostgreSQL; None if it was not reached
     if state == "53100" or "disk is full" in str(error.orig):
         return f"; {_FULL}"
+    if state == "" and not isinstance(error, sa.exc.OperationalError):  # SQLite cannot read it
+        return "; restore it from a copy, or give another place"
     is_lost = state is None or state.startswith(("08", "57P"))
     return f"; {_LOST}" if isinstance(error, sa.exc.OperationalError) and is_lost else ""
