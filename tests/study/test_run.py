@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from heatgrad.study import Results, Store, StudySpec, run_study
+from heatgrad.study.jobs import jobs_of
 from heatgrad.study.plan import plan
 from heatgrad.study.run import workload
 from heatgrad.study.trial import load_data, make_model
@@ -170,3 +171,16 @@ def test_threads_are_given_back(spec, tmp_path):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
+
+
+def test_long_trials_are_few_at_once(spec, monkeypatch):
+    """By their operations: 6 a parameter, example and epoch; at least one, blocks kept whole."""
+    study = StudySpec.from_dict(spec(seeds=6))
+    trials = plan(study)
+    assert [len(job) for job in jobs_of(trials, 1)] == [18]
+    data = load_data(trials[0])
+    size = sum(p.numel() for p in make_model(trials[0], data).parameters())
+    for most, lengths in ((7, [6, 6, 6]), (3, [3] * 6), (0.5, [1] * 18)):
+        work = most * 6 * size * len(data.y_train) * study.epochs
+        monkeypatch.setattr("heatgrad.study.jobs._MOST_WORK", work)
+        assert [len(job) for job in jobs_of(trials, 1)] == lengths

@@ -35,13 +35,16 @@ Job = tuple[Trial, ...]
 
 _MOST = {"cpu": 64, "cuda": 1024}  # trials at once
 _MOST_BYTES = 1 << 29  # of data that are held at once
+# Operations of a job on a CPU, some minutes: an interruption loses what is under way.
+_MOST_WORK = 3e13
 
 
 def jobs_of(trials: Sequence[Trial], workers: int) -> list[Job]:
     """Return the trials as jobs, in order, so that each worker has about as much to do.
 
     What is trained at once has the same network, budget and kind of data. The arms of a block stay
-    together, since they share data and dropout masks.
+    together, since they share data and dropout masks. Where a trial is long, a job is a block or
+    two, so that an interruption loses minutes.
     """
     alike: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -51,7 +54,7 @@ def jobs_of(trials: Sequence[Trial], workers: int) -> list[Job]:
         if group[0].backend == "loop":
             jobs += [(trial,) for trial in group]
             continue
-        most = min(_MOST[group[0].device], math.ceil(len(group) / max(1, workers)))
+        most = min(_most(group[0]), math.ceil(len(group) / max(1, workers)))
         job: list[Trial] = []
         for block in _blocks(group, most):
             if job and len(job) + len(block) > most:
@@ -61,6 +64,17 @@ def jobs_of(trials: Sequence[Trial], workers: int) -> list[Job]:
         jobs.append(tuple(job))
     places = {trial.key: place for place, trial in enumerate(trials)}
     return sorted(jobs, key=lambda job: places[job[0].key])
+
+
+def _most(trial: Trial) -> int:
+    """Return how many trials like one are trained at once."""
+    most = _MOST[trial.device]
+    if trial.device != "cpu":
+        return most
+    dataset = load_data(trial)
+    size = sum(p.numel() for p in make_model(trial, dataset).parameters())
+    work = 6 * size * len(dataset.y_train) * trial.epochs  # a product forward, two back
+    return max(1, min(most, int(_MOST_WORK / work)))
 
 
 def run_job(
