@@ -23,7 +23,6 @@ from heatgrad.training import (
     LOSSES,
     Backend,
     EpochRecord,
-    Loss,
     Replica,
     backend_of,
     train_replicas,
@@ -80,7 +79,7 @@ def _most(trial: Trial) -> int:
 def run_job(
     job: Job, *, on_epoch: Callable[[int], None] = lambda place: None
 ) -> Iterator[tuple[Trial, TrialResult]]:
-    """Train the trials of a job and yield each, in order, with its result.
+    """Train the trials of a job and yield each with its result, first those that train alone.
 
     Args:
         job: Of `jobs_of`.
@@ -92,10 +91,15 @@ def run_job(
         return
     start = 0
     for part in _parts(job):
-        together = _Together(part)
-        records = together.train(_from(start, on_epoch))
-        for (trial, dataset), replica, mine in zip(part, together.replicas, records, strict=True):
-            yield trial, result_of(trial, mine, replica.model, dataset)
+        ways = _ready(part)
+        for place in ways.pop("loop", {}):  # one by one, and each is done when it is done
+            trial = part[place][0]
+            yield trial, run_trial(trial, on_epoch=_told(on_epoch, start + place))
+        for way, replicas in ways.items():
+            records = _train(part[0][0], replicas, way, _from(start, on_epoch))
+            for place, replica in replicas.items():
+                trial, dataset = part[place]
+                yield trial, result_of(trial, records[place], replica.model, dataset)
         start += len(part)
 
 
@@ -115,9 +119,11 @@ def run_short(job: Sequence[Trial], num_steps: int) -> float:
         num_steps: Steps, at least 1.
     """
     dataset = _cut(load_data(job[0]), num_steps * job[0].batch_size)
-    together = _Together([(trial.model_copy(update={"epochs": 1}), dataset) for trial in job])
+    short = [(trial.model_copy(update={"epochs": 1}), dataset) for trial in job]
+    ways = _ready(short)
     started = time.perf_counter()
-    together.train(lambda place: None)
+    for way, replicas in ways.items():
+        _train(short[0][0], replicas, way, lambda place: None)
     return time.perf_counter() - started
 
 
@@ -126,44 +132,40 @@ def _cut(dataset: Dataset, count: int) -> Dataset:
     return replace(dataset, **{name: getattr(dataset, name)[:count] for name in names})
 
 
-class _Together:
-    """Trials that are trained at once: of one network, budget and shape of data."""
+def _ready(part: Sequence[tuple[Trial, Dataset]]) -> dict[Backend, dict[int, Replica]]:
+    """Return what is to be trained, by how, and by its place in the part."""
+    ways: dict[Backend, dict[int, Replica]] = {}
+    for place, (trial, dataset) in enumerate(part):
+        model = make_model(trial, dataset)
+        optimizer = make_optimizer(trial, model)
+        scheduler = make_scheduler(trial, optimizer)
+        loss = lookup(trial.loss, LOSSES, "loss")
+        # What it is trained with must not matter, so each is asked alone.
+        way = backend_of([model], [optimizer], dataset, loss=loss, batch_size=trial.batch_size)
+        replica = Replica(model, optimizer, dataset, trial.seed, scheduler)
+        ways.setdefault(way, {})[place] = replica
+    return ways
 
-    def __init__(self, part: Sequence[tuple[Trial, Dataset]]) -> None:
-        self.first = part[0][0]
-        self.loss: Loss = lookup(self.first.loss, LOSSES, "loss")
-        self.replicas = []
-        self.ways: dict[Backend, list[int]] = {}
-        for place, (trial, dataset) in enumerate(part):
-            model = make_model(trial, dataset)
-            optimizer = make_optimizer(trial, model)
-            scheduler = make_scheduler(trial, optimizer)
-            replica = Replica(model, optimizer, dataset, trial.seed, scheduler)
-            self.replicas.append(replica)
-            # What it is trained with must not matter, so each is asked alone.
-            way = backend_of(
-                [model], [optimizer], dataset, loss=self.loss, batch_size=trial.batch_size
-            )
-            self.ways.setdefault(way, []).append(place)
 
-    def train(self, on_epoch: Callable[[int], None]) -> list[list[EpochRecord]]:
-        """Train all and return their records; `on_epoch` is told the place of each epoch done."""
-        records: list[list[EpochRecord]] = [[] for _ in self.replicas]
-        for way, places in self.ways.items():
-            epochs = train_replicas(
-                [self.replicas[place] for place in places],
-                loss=self.loss,
-                epochs=self.first.epochs,
-                batch_size=self.first.batch_size,
-                backend=way,
-                device=self.first.device,
-            )
-            for of_epoch in epochs:
-                for place, record in zip(places, of_epoch, strict=True):
-                    if record is not None:
-                        records[place].append(record)
-                        on_epoch(place)
-        return records
+def _train(
+    like: Trial, replicas: dict[int, Replica], way: Backend, on_epoch: Callable[[int], None]
+) -> dict[int, list[EpochRecord]]:
+    """Train replicas as a trial says; return their records, by their places."""
+    records: dict[int, list[EpochRecord]] = {place: [] for place in replicas}
+    epochs = train_replicas(
+        list(replicas.values()),
+        loss=lookup(like.loss, LOSSES, "loss"),
+        epochs=like.epochs,
+        batch_size=like.batch_size,
+        backend=way,
+        device=like.device,
+    )
+    for of_epoch in epochs:
+        for place, record in zip(replicas, of_epoch, strict=True):
+            if record is not None:
+                records[place].append(record)
+                on_epoch(place)
+    return records
 
 
 def _likeness(trial: Trial) -> str:
