@@ -13,7 +13,7 @@ def main() -> None:
         results = Results.load(folder)
         verdicts = results.verdicts()
         for found in phase_maps(results.study, verdicts):
-            across, up = (sorted({cell[k] for cell in found.cells}) for k in (0, 1))
+            across, up = found.axes
             print(f"\n### {found.arm}: {found.dials[1]} down, {found.dials[0]} across\n")
             print("| |", " | ".join(f"{x:g}" for x in across), "|")
             print("|---" * (len(across) + 1) + "|")

@@ -75,14 +75,12 @@ class Verdict:
     @cached_property
     def t_interval(self) -> tuple[float, float]:
         """Student's interval of the mean difference; secondary."""
-        values, baseline = _signed(self.question)
-        return t_interval(values - baseline)
+        return t_interval(np.array(self.question.gains))
 
     @cached_property
     def bca_interval(self) -> tuple[float, float]:
         """BCa bootstrap interval of the mean difference; secondary."""
-        values, baseline = _signed(self.question)
-        return bca_interval(values - baseline)
+        return bca_interval(np.array(self.question.gains))
 
 
 def judge(question: Question) -> Verdict:
@@ -159,14 +157,12 @@ def _verdict(
     sentence, has_diverged = ruling.sentence, question.diverged or question.baseline_diverged
     if ruling.word not in ("NO VERDICT", "INVALID"):
         sentence += _divergence(question)
-    values, baseline = _signed(question)
-    differences = values - baseline
     return Verdict(
         question=question,
         word=ruling.word,
         sentence=sentence,
         comparison=comparison,
-        spread=(float(differences.min()), float(differences.max())),
+        spread=(min(question.gains), max(question.gains)),
         adjusted=adjusted,
         p=ruling.p,
         q=q,
