@@ -6,7 +6,7 @@ from heatgrad.study import Results, Verdict, noise_areas, sign_flip_interval
 from heatgrad.study.question import MIN_BLOCKS
 
 HERE = Path(__file__).resolve().parent
-STUDIES = ("spiral", "fragments", "synthetic", "mnist", "noise-spiral", "noise-fragments")
+STUDIES = ("spiral", "fragments", "mnist", "noise-spiral", "noise-fragments")
 
 # The accuracies that the paper gives, by task and arm; those of diffusion whatever its strength.
 _PLAIN = dict.fromkeys(["SGD", "diffusion"], "55 to 60")
