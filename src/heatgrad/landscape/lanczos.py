@@ -1,0 +1,76 @@
+"""Lanczos' method with full re-orthogonalisation, for several starts at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import eigh_tridiagonal
+from torch import Tensor
+
+__all__ = ["Krylov", "lanczos"]
+
+
+@dataclass(frozen=True)
+class Krylov:
+    r"""What Lanczos' method finds from one start.
+
+    Attributes:
+        nodes: Ritz values, ascending, shape (steps,).
+        weights: Squared first components of the eigenvectors of the tridiagonal matrix, which
+            sum to 1, shape (steps,).
+        residuals: $|H q - \theta q|$ of the smallest and of the largest Ritz pair.
+    """
+
+    nodes: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    residuals: tuple[float, float]
+
+
+def lanczos(product: Callable[[Tensor], Tensor], starts: Tensor, steps: int) -> list[Krylov]:
+    r"""Return the Ritz values of a symmetric map from each start.
+
+    $$H q_k = \beta_{k-1} q_{k-1} + \alpha_k q_k + \beta_k q_{k+1} \tag{G.6}$$
+
+    with each new vector made orthogonal, twice, to all before it. A start whose vectors span an
+    invariant space ends there, with fewer nodes.
+
+    Args:
+        product: Rows to rows, shape (count, size).
+        starts: Rows, not zero, shape (count, size); the basis is kept in their type.
+        steps: Products with each start, at least 1.
+
+    References:
+        Golub and Meurant (2010), Matrices, Moments and Quadrature with Applications.
+    """
+    count, size = starts.shape
+    steps = min(steps, size)
+    basis = starts.new_zeros(count, steps, size)
+    basis[:, 0] = starts / torch.linalg.vector_norm(starts, dim=1, keepdim=True)
+    alphas = np.zeros((count, steps))
+    betas = np.zeros((count, steps))
+    ends = np.full(count, steps)
+    for k in range(steps):
+        found = product(basis[:, k])
+        alphas[:, k] = (found.double() * basis[:, k].double()).sum(1).cpu().numpy()
+        for _ in range(2):
+            inner = torch.einsum("nkd,nd->nk", basis[:, : k + 1], found)
+            found = found - torch.einsum("nkd,nk->nd", basis[:, : k + 1], inner)
+        lengths = torch.linalg.vector_norm(found, dim=1, dtype=torch.float64)
+        betas[:, k] = lengths.cpu().numpy()
+        scale = np.abs(alphas[:, : k + 1]).max(axis=1) + betas[:, : k + 1].max(axis=1)
+        tiny = torch.finfo(starts.dtype).eps * scale * np.sqrt(size)
+        ends = np.where((betas[:, k] <= tiny) & (ends == steps), k + 1, ends)
+        if k + 1 < steps:
+            safe = torch.where(lengths > 0, lengths, torch.ones_like(lengths))
+            basis[:, k + 1] = found / safe.unsqueeze(1).to(found.dtype)
+        if (ends <= k + 1).all():
+            break
+    return [_krylov(alphas[row, :end], betas[row, :end]) for row, end in enumerate(ends)]
+
+
+def _krylov(alphas: NDArray[np.float64], betas: NDArray[np.float64]) -> Krylov:
+    nodes, vectors = eigh_tridiagonal(alphas, betas[:-1])
+    last = betas[-1] * np.abs(vectors[-1])
+    return Krylov(nodes, vectors[0] ** 2, (float(last[0]), float(last[-1])))
