@@ -40,7 +40,10 @@ def dense_hessian(model, loss):
     def value(flat):
         parts = flat.split([shape.numel() for shape in shapes])
         named = dict(zip(dict(model.named_parameters()), parts, strict=True))
-        state = {name: part.view(shape) for (name, part), shape in zip(named.items(), shapes)}
+        state = {
+            name: part.view(shape)
+            for (name, part), shape in zip(named.items(), shapes, strict=True)
+        }
         return torch.func.functional_call(
             _Calling(model, loss), {f"model.{k}": v for k, v in state.items()}
         )

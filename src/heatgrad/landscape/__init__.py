@@ -1,0 +1,1 @@
+"""Floor 2: the geometry of a loss around and between solutions."""

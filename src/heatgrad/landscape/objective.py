@@ -27,7 +27,8 @@ class DataLoss:
     """The mean loss of a network over a data set.
 
     Args:
-        criterion: Mean loss of a batch of logits and labels, as `torch.nn.functional.cross_entropy`.
+        criterion: Mean loss of a batch, a function of logits and labels as
+            `torch.nn.functional.cross_entropy`.
         data: Inputs and labels as two tensors, or batches of both in an iterable that gives the
             same ones in the same order each time (a loader that does not shuffle).
         batch_size: Examples that are taken through the network at once, where `data` is two
@@ -55,8 +56,9 @@ class DataLoss:
                 raise ValueError(
                     f"data must hold as many labels as inputs, got {len(x)} and {len(y)}"
                 )
-            data = list(zip(x.split(batch_size), y.split(batch_size), strict=True))
-        self._batches: Batches = data  # type: ignore[assignment]
+            parts = (torch.split(part, batch_size) for part in (x, y))
+            data = list(zip(*parts, strict=True))
+        self._batches: Batches = data
         self.num_examples = sum(len(y) for _, y in self.batches())
         if self.num_examples == 0:
             raise ValueError("data must hold at least one example, got none")
@@ -87,7 +89,7 @@ class _Whole:
 
     def inputs(self) -> None:
         """Nothing is known of the data."""
-        return None
+        return
 
 
 def objective_of(loss: Objective | Callable[[nn.Module], Tensor]) -> Objective:

@@ -97,7 +97,7 @@ class Spectrum:
             at: Places t, shape (points,).
             width: s; `width` of the spectrum, unless given.
         """
-        return self._curves(at, width).mean(axis=0)
+        return np.asarray(self._curves(at, width).mean(axis=0))
 
     def band(
         self,

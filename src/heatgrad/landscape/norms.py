@@ -1,0 +1,99 @@
+"""Batch normalisation's running statistics, estimated anew for the weights that are there."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from heatgrad.landscape.objective import Objective
+
+__all__ = ["Statistics", "batch_norms", "inputs_for", "kept", "recalibrate"]
+
+Statistics = Literal["recalibrate", "frozen"]
+
+
+def batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Return the layers that keep running statistics."""
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+
+
+def inputs_for(
+    objective: Objective, model: nn.Module, statistics: str, given: Iterable[Tensor] | None
+) -> Iterable[Tensor] | None:
+    """Return the inputs that statistics are estimated by; None where nothing is to be estimated.
+
+    Args:
+        objective: The loss, which may know its inputs.
+        model: The network.
+        statistics: `"recalibrate"`, or a way that needs none.
+        given: Batches of inputs of the caller's, the same each time.
+
+    Raises:
+        ValueError: If statistics are to be estimated and no inputs are known.
+    """
+    if statistics != "recalibrate" or not batch_norms(model):
+        return None
+    inputs = given if given is not None else objective.inputs()
+    if inputs is None:
+        raise ValueError(
+            "batch statistics are estimated anew for other weights, and a function tells no "
+            "inputs: give a DataLoss, or recalibrate_on=batches, or statistics='frozen'"
+        )
+    return list(inputs)
+
+
+@torch.no_grad()
+def recalibrate(model: nn.Module, inputs: Iterable[Tensor], *, dropout: bool = False) -> None:
+    """Replace the running statistics of a network by their mean over batches of inputs.
+
+    The cumulative mean over the batches, in their order, as `torch.optim.swa_utils.update_bn`
+    takes it; but dropout is off unless it is asked for, and every layer's mode is put back.
+
+    Args:
+        model: The network; its running statistics are changed.
+        inputs: Batches, at least one.
+        dropout: Whether dropout layers drop.
+
+    Raises:
+        ValueError: If there is no batch.
+    """
+    layers = batch_norms(model)
+    if not layers:
+        return
+    modes = {module: module.training for module in model.modules()}
+    momenta = {layer: layer.momentum for layer in layers}
+    seen = 0
+    try:
+        for module in modes:
+            drops = isinstance(module, _DropoutNd) or "Dropout" in type(module).__name__
+            module.training = isinstance(module, _BatchNorm) or (dropout and drops)
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None
+        for x in inputs:
+            model(x)
+            seen += 1
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for layer, momentum in momenta.items():
+            layer.momentum = momentum
+    if seen == 0:
+        raise ValueError("batch statistics need at least one batch of inputs, got none")
+
+
+@contextlib.contextmanager
+def kept(model: nn.Module) -> Iterator[nn.Module]:
+    """Put every parameter and buffer of a network back to what it was, bit for bit."""
+    tensors = [*model.parameters(), *model.buffers()]
+    before = [tensor.detach().clone() for tensor in tensors]
+    try:
+        yield model
+    finally:
+        with torch.no_grad():
+            for tensor, old in zip(tensors, before, strict=True):
+                tensor.copy_(old)

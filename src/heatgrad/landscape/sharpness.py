@@ -1,0 +1,221 @@
+"""Sharpness: how much the loss rises around a solution."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor, nn
+
+from heatgrad.landscape.norms import Statistics, inputs_for, kept, recalibrate
+from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
+from heatgrad.landscape.scales import Scale, scales_of
+
+__all__ = ["Sharpness", "sharpness"]
+
+Kind = Literal["average", "worst"]
+Noise = Literal["normal", "sign"]
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """The rise of a loss around a solution.
+
+    Attributes:
+        values: The rise in each direction that was drawn; of the worst case one.
+        loss: The loss of the solution itself.
+        radius: How far it was looked.
+        kind: `"average"` or `"worst"`.
+        scale: In whose units.
+        statistics: What was done about batch normalisation.
+    """
+
+    values: NDArray[np.float64]
+    loss: float
+    radius: float
+    kind: str
+    scale: str
+    statistics: str
+
+    @property
+    def value(self) -> float:
+        """The mean rise."""
+        return float(self.values.mean())
+
+    @property
+    def error(self) -> float:
+        """Its standard error over the directions; NaN of a single one."""
+        count = len(self.values)
+        return float(self.values.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Return Student's interval of the mean rise over directions; NaN of a single one."""
+        half = self.error * float(stats.t.ppf((1 + confidence) / 2, max(1, len(self.values) - 1)))
+        return self.value - half, self.value + half
+
+
+def sharpness(
+    model: nn.Module,
+    loss: Objective | Callable[[nn.Module], Tensor],
+    radius: float,
+    *,
+    kind: Kind = "average",
+    scale: Scale = "filter",
+    noise: Noise = "normal",
+    draws: int = 20,
+    steps: int = 20,
+    vectors: bool = False,
+    statistics: Statistics = "recalibrate",
+    recalibrate_on: Iterable[Tensor] | None = None,
+    seed: int = 0,
+) -> Sharpness:
+    r"""Return how much the loss of a network rises when its weights are moved.
+
+    $$S_{\text{avg}} = E_z \tfrac12 [L(\theta + \rho T z) + L(\theta - \rho T z)] - L(\theta),
+    \qquad S_{\max} = \max_{|v| \le \rho} L(\theta + T v) - L(\theta) \tag{G.3}$$
+
+    with the diagonal T of `scales_of`. Both signs of a direction are taken, so that a slope does
+    not count as sharpness. The worst case is a lower bound of the true one: the best point of
+    `steps` projected steps, $v \leftarrow \rho\, T g / |T g|$ with the gradient g at the point.
+
+    The paper's "random perturbations of magnitude ± 0.1" ([Ray] D.3) is `radius=0.1, scale="raw",
+    noise="sign"`; what it measures changes when the weights are rescaled and the function is not.
+
+    Args:
+        model: The network; it is left as it was. Dropout is off.
+        loss: A `DataLoss`, or a function that takes the network and returns a scalar.
+        radius: ρ, positive [1, or the weights' own unit for `"raw"`].
+        kind: The average over directions, or the worst case.
+        scale: T: `"filter"`, `"element"`, or `"raw"`.
+        noise: The distribution of z: standard normal, or signs.
+        draws: Directions of the average, at least 1.
+        steps: Of the search for the worst case, at least 1.
+        vectors: Whether `"filter"` moves biases and normalisations' parameters.
+        statistics: Batch normalisation's running statistics: estimated anew at each point, the
+            solution's own included, or those of the network (`"frozen"`).
+        recalibrate_on: Batches of inputs for that; those of a `DataLoss`, unless given.
+        seed: Of the directions.
+
+    Raises:
+        ValueError: If a number is out of range, a name is unknown, or the loss is not the same
+            when asked twice.
+
+    References:
+        [Ray] D.3; Foret et al. (2021), Kwon et al. (2021). Theory page: Eq. (G.3).
+
+    Example:
+        >>> point = torch.nn.Linear(3, 1, bias=False).double()
+        >>> loss = lambda m: (m.weight**2).sum()
+        >>> round(sharpness(point, loss, 0.1, scale="raw", noise="sign").value, 6)
+        0.03
+    """
+    _check(radius, kind, noise, draws, steps, statistics)
+    objective = objective_of(loss)
+    params = [p for p in model.parameters() if p.requires_grad]
+    generator = torch.Generator().manual_seed(seed)
+    with quiet(model), kept(model):
+        inputs = inputs_for(objective, model, statistics, recalibrate_on)
+        check_repeatable(objective, model)
+        scales = scales_of(params, scale, vectors=vectors)
+        ground = _Ground(model, objective, params, inputs)
+        if kind == "average":
+            values = []
+            for _ in range(draws):
+                z = [t * _drawn(t, noise, generator) for t in scales]
+                up, down = (ground.at(z, sign * radius) for sign in (1, -1))
+                values.append((up + down) / 2 - ground.loss)
+        else:
+            values = [_worst(ground, scales, radius, steps, generator)]
+    return Sharpness(
+        np.array(values), ground.loss, radius, kind, scale, statistics if inputs else "frozen"
+    )
+
+
+class _Ground:
+    """The loss at places around a solution."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        params: Sequence[nn.Parameter],
+        inputs: Iterable[Tensor] | None,
+    ) -> None:
+        self._model, self._objective, self._inputs = model, objective, inputs
+        self.params = params
+        self._start = [param.detach().clone() for param in params]
+        self.loss = self.at([torch.zeros_like(param) for param in params], 0.0)
+
+    @torch.no_grad()
+    def at(self, direction: Sequence[Tensor], distance: float) -> float:
+        """Return the loss at a distance along a direction."""
+        self._go(direction, distance)
+        return sum(float(term) for term in self._objective.terms(self._model))
+
+    def gradient(self, direction: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
+        """Return the loss at the end of a direction and its gradient, at fixed statistics."""
+        self._go(direction, 1.0)
+        total, grads = 0.0, [torch.zeros_like(param) for param in self.params]
+        for term in self._objective.terms(self._model):
+            parts = torch.autograd.grad(
+                term, self.params, allow_unused=True, materialize_grads=True
+            )
+            total += float(term.detach())
+            for grad, part in zip(grads, parts, strict=True):
+                grad += part
+        return total, grads
+
+    @torch.no_grad()
+    def _go(self, direction: Sequence[Tensor], distance: float) -> None:
+        for param, start, part in zip(self.params, self._start, direction, strict=True):
+            param.copy_(start + distance * part)
+        if self._inputs is not None:
+            recalibrate(self._model, self._inputs)
+
+
+def _worst(
+    ground: _Ground,
+    scales: Sequence[Tensor],
+    radius: float,
+    steps: int,
+    generator: torch.Generator,
+) -> float:
+    """Return the largest rise that was met."""
+    v = _of_length([(t > 0) * _drawn(t, "normal", generator) for t in scales], radius)
+    best = 0.0
+    for _ in range(steps + 1):
+        loss, grads = ground.gradient([t * x for t, x in zip(scales, v, strict=True)])
+        best = max(best, loss - ground.loss)
+        v = _of_length([t * g for t, g in zip(scales, grads, strict=True)], radius)
+    return best
+
+
+def _of_length(parts: Sequence[Tensor], length: float) -> list[Tensor]:
+    total = torch.sqrt(sum((part.double() ** 2).sum() for part in parts))  # type: ignore[arg-type]
+    return [part * (length / total).to(part.dtype) for part in parts] if total > 0 else list(parts)
+
+
+def _drawn(like: Tensor, noise: Noise, generator: torch.Generator) -> Tensor:
+    if noise == "sign":
+        z = torch.randint(2, like.shape, generator=generator).double() * 2 - 1
+    else:
+        z = torch.randn(like.shape, generator=generator, dtype=torch.float64)
+    return z.to(device=like.device, dtype=like.dtype)
+
+
+def _check(radius: float, kind: str, noise: str, draws: int, steps: int, statistics: str) -> None:
+    if not radius > 0:
+        raise ValueError(f"radius must be positive, got {radius}")
+    for name, value, known in (
+        ("kind", kind, ("average", "worst")),
+        ("noise", noise, ("normal", "sign")),
+        ("statistics", statistics, ("recalibrate", "frozen")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    for name, count in (("draws", draws), ("steps", steps)):
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
