@@ -37,3 +37,22 @@ def net(data):
         for _ in range(50):
             model(data[0])
     return model
+
+
+@pytest.fixture
+def trained(data):
+    """Return the function `seed -> network`, trained for a moment, in training mode."""
+
+    def train(seed):
+        torch.manual_seed(seed)
+        model = nn.Sequential(
+            nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)
+        ).double()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+        for _ in range(60):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(data[0]), data[1]).backward()
+            optimizer.step()
+        return model
+
+    return train
