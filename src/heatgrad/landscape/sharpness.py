@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor, nn
 
-from heatgrad.landscape.norms import Statistics, inputs_for, kept, recalibrate
+from heatgrad.landscape.ground import Ground
+from heatgrad.landscape.norms import Statistics, inputs_for, kept
 from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
 from heatgrad.landscape.scales import Scale, scales_of
 
@@ -120,7 +121,7 @@ def sharpness(
         inputs = inputs_for(objective, model, statistics, recalibrate_on)
         check_repeatable(objective, model)
         scales = scales_of(params, scale, vectors=vectors)
-        ground = _Ground(model, objective, params, inputs)
+        ground = Ground(model, objective, params, inputs)
         if kind == "average":
             values = []
             for _ in range(draws):
@@ -134,50 +135,8 @@ def sharpness(
     )
 
 
-class _Ground:
-    """The loss at places around a solution."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        params: Sequence[nn.Parameter],
-        inputs: Iterable[Tensor] | None,
-    ) -> None:
-        self._model, self._objective, self._inputs = model, objective, inputs
-        self.params = params
-        self._start = [param.detach().clone() for param in params]
-        self.loss = self.at([torch.zeros_like(param) for param in params], 0.0)
-
-    @torch.no_grad()
-    def at(self, direction: Sequence[Tensor], distance: float) -> float:
-        """Return the loss at a distance along a direction."""
-        self._go(direction, distance)
-        return sum(float(term) for term in self._objective.terms(self._model))
-
-    def gradient(self, direction: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
-        """Return the loss at the end of a direction and its gradient, at fixed statistics."""
-        self._go(direction, 1.0)
-        total, grads = 0.0, [torch.zeros_like(param) for param in self.params]
-        for term in self._objective.terms(self._model):
-            parts = torch.autograd.grad(
-                term, self.params, allow_unused=True, materialize_grads=True
-            )
-            total += float(term.detach())
-            for grad, part in zip(grads, parts, strict=True):
-                grad += part
-        return total, grads
-
-    @torch.no_grad()
-    def _go(self, direction: Sequence[Tensor], distance: float) -> None:
-        for param, start, part in zip(self.params, self._start, direction, strict=True):
-            param.copy_(start + distance * part)
-        if self._inputs is not None:
-            recalibrate(self._model, self._inputs)
-
-
 def _worst(
-    ground: _Ground,
+    ground: Ground,
     scales: Sequence[Tensor],
     radius: float,
     steps: int,

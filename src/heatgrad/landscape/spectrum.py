@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
 from heatgrad.landscape.lanczos import Krylov, lanczos
 from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
 from heatgrad.landscape.product import HessianProduct
 
-__all__ = ["Extreme", "Spectrum", "hessian_spectrum"]
+__all__ = ["Extreme", "Spectrum", "hessian_spectrum", "top_directions"]
 
 _RESAMPLES = 999
 
@@ -184,6 +185,40 @@ def hessian_spectrum(
             starts = signs.to(device=like.device, dtype=like.dtype)
             found += lanczos(product, starts, steps)
     return Spectrum(product.size, tuple(found))
+
+
+def top_directions(
+    model: nn.Module, objective: Objective, params: Sequence[Tensor], *, seed: int = 0
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the eigenvectors of the two largest eigenvalues, each one tensor a parameter.
+
+    Args:
+        model: The network, in evaluation mode.
+        objective: Its loss.
+        params: The parameters that the Hessian is of, at least three numbers.
+        seed: Of the start.
+    """
+    product = HessianProduct(model, objective, params)
+    like = product.params[0]
+
+    def apply(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        rows = torch.from_numpy(vector.reshape(1, -1)).to(like.device, like.dtype)
+        found: NDArray[np.float64] = product(rows)[0].double().cpu().numpy()
+        return found
+
+    operator = LinearOperator((product.size, product.size), matvec=apply, dtype=np.float64)
+    start = np.random.default_rng(seed).standard_normal(product.size)
+    tolerance = 1e-8 if like.dtype == torch.float64 else 1e-4
+    values, vectors = eigsh(operator, k=2, which="LA", v0=start, tol=tolerance)
+    order = np.argsort(values)[::-1]
+    found = []
+    for column in order:
+        flat = torch.from_numpy(vectors[:, column].copy())
+        parts = torch.split(flat, [p.numel() for p in product.params])
+        found.append(
+            [part.view(p.shape).to(p) for part, p in zip(parts, product.params, strict=True)]
+        )
+    return found[0], found[1]
 
 
 def _extreme(value: float, residual: float) -> Extreme:
