@@ -98,16 +98,26 @@ def test_the_ways_of_batch_norm(net, other, data):
 
 
 def test_the_interval_is_that_of_the_data(net, other, data):
-    """One batch has none; many resampled give one that holds the barrier."""
-    one = interpolate(net, other, DataLoss(cross_entropy, data, batch_size=50))
-    assert np.isnan(one.interval()).all()
-    many = interpolate(
-        net, other, DataLoss(cross_entropy, data, batch_size=2), recalibrate_on=[data[0]]
+    """A function has none; examples resampled give one that holds the barrier, however batched."""
+    function = interpolate(
+        net, other, lambda m: cross_entropy(m(data[0]), data[1]), recalibrate_on=[data[0]]
     )
-    low, high = many.interval()
-    assert low < many.barrier < high
-    assert many.interval() == (low, high)
-    np.testing.assert_allclose(one.losses, many.losses, atol=1e-10)
+    assert np.isnan(function.interval()).all()
+    whole, parts = (
+        interpolate(
+            net,
+            other,
+            DataLoss(cross_entropy, data, batch_size=size),
+            recalibrate_on=[data[0]],
+        )
+        for size in (50, 7)
+    )
+    low, high = whole.interval()
+    assert low < whole.barrier < high
+    assert whole.interval() == (low, high)
+    assert whole.pieces.shape[1] == 50
+    np.testing.assert_allclose(whole.pieces, parts.pieces, atol=1e-12)
+    np.testing.assert_allclose(whole.losses, function.losses, atol=1e-10)
 
 
 def test_both_networks_are_left_as_they_were(net, other, data):

@@ -11,7 +11,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from heatgrad.landscape.objective import Objective
 
-__all__ = ["Statistics", "batch_norms", "inputs_for", "kept", "recalibrate"]
+__all__ = ["Statistics", "batch_norms", "inputs_for", "kept", "recalibrate", "training_norms"]
 
 Statistics = Literal["recalibrate", "frozen"]
 
@@ -64,26 +64,40 @@ def recalibrate(model: nn.Module, inputs: Iterable[Tensor], *, dropout: bool = F
     layers = batch_norms(model)
     if not layers:
         return
-    modes = {module: module.training for module in model.modules()}
     momenta = {layer: layer.momentum for layer in layers}
     seen = 0
     try:
-        for module in modes:
-            drops = isinstance(module, _DropoutNd) or "Dropout" in type(module).__name__
-            module.training = isinstance(module, _BatchNorm) or (dropout and drops)
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None
-        for x in inputs:
-            model(x)
-            seen += 1
+        with training_norms(model, dropout=dropout):
+            for x in inputs:
+                model(x)
+                seen += 1
     finally:
-        for module, mode in modes.items():
-            module.training = mode
         for layer, momentum in momenta.items():
             layer.momentum = momentum
     if seen == 0:
         raise ValueError("batch statistics need at least one batch of inputs, got none")
+
+
+@contextlib.contextmanager
+def training_norms(model: nn.Module, *, dropout: bool = False) -> Iterator[nn.Module]:
+    """Let batch normalisation take each batch's own statistics, and nothing else train.
+
+    Args:
+        model: The network; each module's mode is put back afterwards.
+        dropout: Whether dropout layers drop.
+    """
+    modes = {module: module.training for module in model.modules()}
+    try:
+        for module in modes:
+            drops = isinstance(module, _DropoutNd) or "Dropout" in type(module).__name__
+            module.training = isinstance(module, _BatchNorm) or (dropout and drops)
+        yield model
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 @contextlib.contextmanager

@@ -4,10 +4,14 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["DataLoss", "Objective", "check_repeatable", "objective_of", "quiet"]
+__all__ = ["DataLoss", "Objective", "check_repeatable", "objective_of", "pieces_of", "quiet"]
+
+_MOST_PIECES = 100  # about
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -18,6 +22,9 @@ class Objective(Protocol):
 
     def terms(self, model: nn.Module) -> Iterator[Tensor]:
         """Yield scalars whose sum is the loss of a network, as it is."""
+
+    def pieces(self, model: nn.Module) -> Iterator[Tensor]:
+        """Yield the same sum in as many scalars as there are independent parts of the data."""
 
     def inputs(self) -> Iterator[Tensor] | None:
         """Yield the inputs by which batch statistics are estimated; None if they are not known."""
@@ -72,6 +79,14 @@ class DataLoss:
         for x, y in self.batches():
             yield self.criterion(model(x), y) * (len(y) / self.num_examples)
 
+    def pieces(self, model: nn.Module) -> Iterator[Tensor]:
+        """Yield the share of each hundredth of the examples, or of each batch where it is less."""
+        size = -(-self.num_examples // _MOST_PIECES)
+        for x, y in self.batches():
+            parts = (torch.split(part, size) for part in (model(x), y))
+            for outputs, labels in zip(*parts, strict=True):
+                yield self.criterion(outputs, labels) * (len(labels) / self.num_examples)
+
     def inputs(self) -> Iterator[Tensor]:
         """Yield the inputs of each batch."""
         return (x for x, _ in self.batches())
@@ -85,6 +100,10 @@ class _Whole:
 
     def terms(self, model: nn.Module) -> Iterator[Tensor]:
         """Yield the function's value."""
+        yield self._function(model)
+
+    def pieces(self, model: nn.Module) -> Iterator[Tensor]:
+        """Yield the function's value, of which no parts are known."""
         yield self._function(model)
 
     def inputs(self) -> None:
@@ -102,6 +121,11 @@ def objective_of(loss: Objective | Callable[[nn.Module], Tensor]) -> Objective:
         f"loss must be a DataLoss, or a function that takes a network and returns a scalar, got "
         f"{type(loss).__name__}"
     )
+
+
+def pieces_of(objective: Objective, model: nn.Module) -> NDArray[np.float64]:
+    """Return the parts of a loss that an interval over the data resamples, shape (pieces,)."""
+    return np.array([float(piece) for piece in objective.pieces(model)])
 
 
 @contextlib.contextmanager

@@ -102,6 +102,7 @@ def surface(
         [Ray] D.3; Li et al. (2018). Theory page: Eq. (G.2).
 
     Example:
+        >>> import torch
         >>> bowl = torch.nn.Linear(2, 1, bias=False).double()
         >>> ends = [[torch.tensor([[1.0, 0.0]])], [torch.tensor([[0.0, 1.0]])]]
         >>> found = surface(bowl, lambda m: (m.weight**2).sum(), tuple(ends), points=3)

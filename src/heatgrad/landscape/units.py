@@ -306,7 +306,7 @@ def _name(node: fx.Node) -> str:
 
 def _flattens(node: fx.Node, name: str) -> bool:
     if name in ("view", "reshape"):
-        return len(node.args) == 3 and node.args[2] == -1
+        return bool(len(node.args) == 3 and node.args[2] == -1)
     given = (*node.args[1:], *node.kwargs.values())
     return name == "flatten" and given in ((1,), (1, -1))
 
@@ -314,7 +314,7 @@ def _flattens(node: fx.Node, name: str) -> bool:
 def _over_the_image(node: fx.Node) -> bool:
     dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
     keeps = node.kwargs.get("keepdim", False) or len(node.args) > 2
-    return not keeps and isinstance(dims, tuple | list) and sorted(dims) in ([2, 3], [-2, -1])  # type: ignore[type-var]
+    return not keeps and isinstance(dims, tuple | list) and sorted(dims) in ([2, 3], [-2, -1])
 
 
 def _unknown(what: str) -> ValueError:
