@@ -47,7 +47,9 @@ def test_a_bend_around_a_hill(sides):
 
         best = minimize_scalar(lambda far, along=along: along(far).mean(), bounds=(0, 4))
         curve = connect(a, b, ring, kind=kind, steps=1500, lr=0.05)
-        assert float(torch.linalg.vector_norm(curve.bend.x.detach())) == pytest.approx(best.x, abs=0.05)
+        assert float(torch.linalg.vector_norm(curve.bend.x.detach())) == pytest.approx(
+            best.x, abs=0.05
+        )
         path = curve.path(ring, points=101)
         assert path.losses.max() == pytest.approx(along(best.x).max(), abs=0.08)
 

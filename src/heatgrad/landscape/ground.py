@@ -1,14 +1,44 @@
 """The loss at places around a solution, batch statistics and all."""
 
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from heatgrad.landscape.norms import recalibrate
-from heatgrad.landscape.objective import Objective
+from heatgrad.landscape.norms import last_norm, recalibrate
+from heatgrad.landscape.objective import DataLoss, Objective
+from heatgrad.landscape.stacked import stacked_losses
+from heatgrad.landscape.threads import in_threads
 
-__all__ = ["Ground"]
+__all__ = ["Ground", "Move"]
+
+
+@dataclass(frozen=True)
+class Move:
+    """A place: so far along one direction, so far along another.
+
+    Attributes:
+        first: A direction, one tensor for each parameter.
+        a: How far along it.
+        second: Another direction.
+        b: How far along that.
+    """
+
+    first: Sequence[Tensor]
+    a: float
+    second: Sequence[Tensor] | None = None
+    b: float = 0.0
+
+    def of(self, start: Sequence[Tensor]) -> list[Tensor]:
+        """Return the parameters at the place."""
+        place = [p + self.a * d if self.a else p for p, d in zip(start, self.first, strict=True)]
+        if self.second is None or not self.b:
+            return place
+        return [p + self.b * d for p, d in zip(place, self.second, strict=True)]
 
 
 class Ground:
@@ -30,26 +60,41 @@ class Ground:
         model: nn.Module,
         objective: Objective,
         params: Sequence[nn.Parameter],
-        inputs: Iterable[Tensor] | None,
+        inputs: Sequence[Tensor] | None,
     ) -> None:
         self._model, self._objective, self._inputs = model, objective, inputs
-        self.params = params
+        self._until = last_norm(model, inputs[0]) if inputs else None
         self._start = [param.detach().clone() for param in params]
-        self.loss = self.at([torch.zeros_like(param) for param in params], 0.0)
-
-    def at(self, direction: Sequence[Tensor], distance: float) -> float:
-        """Return the loss at a distance along a direction."""
-        return self.over(direction, distance, direction, 0.0)
+        self.params = params
+        self.loss = self.at(Move(self._start, 0.0))
 
     @torch.no_grad()
-    def over(self, first: Sequence[Tensor], a: float, second: Sequence[Tensor], b: float) -> float:
-        """Return the loss at a place of a plane."""
-        self._go(first, a, second, b)
+    def at(self, move: Move) -> float:
+        """Return the loss at a place."""
+        self._go(move)
         return sum(float(term) for term in self._objective.terms(self._model))
 
-    def gradient(self, direction: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
-        """Return the loss at the end of a direction and its gradient, at fixed statistics."""
-        self._go(direction, 1.0, direction, 0.0)
+    def losses(self, moves: Sequence[Move]) -> NDArray[np.float64]:
+        """Return the loss at each place, shape (places,).
+
+        On a GPU places are stacked and go through the network together, where it can be mapped
+        over; on a CPU each thread takes its own places with a copy of the network. A function of
+        the network, of which nothing is known, is asked for one place after another.
+        """
+        if isinstance(self._objective, DataLoss) and len(moves) > 1:
+            if not self.params[0].is_cuda:
+                return np.array(in_threads(self._apart, moves))
+            places = (move.of(self._start) for move in moves)
+            found = stacked_losses(
+                self._model, self._objective, self.params, places, self._inputs, self._until
+            )
+            if found is not None:
+                return found
+        return np.array([self.at(move) for move in moves])
+
+    def gradient(self, move: Move) -> tuple[float, list[Tensor]]:
+        """Return the loss at a place and its gradient, at fixed statistics."""
+        self._go(move)
         total, grads = 0.0, [torch.zeros_like(param) for param in self.params]
         for term in self._objective.terms(self._model):
             parts = torch.autograd.grad(
@@ -60,10 +105,18 @@ class Ground:
                 grad += part
         return total, grads
 
+    def _apart(self) -> Callable[[Move], float]:
+        """Return `at` of a copy, which may be asked by another thread."""
+        ground = copy.copy(self)
+        shared = {id(self._objective): self._objective, id(self._inputs): self._inputs}
+        ground._model, ground._until, ground.params = copy.deepcopy(
+            (self._model, self._until, list(self.params)), shared
+        )
+        return ground.at
+
     @torch.no_grad()
-    def _go(self, first: Sequence[Tensor], a: float, second: Sequence[Tensor], b: float) -> None:
-        for param, start, x, y in zip(self.params, self._start, first, second, strict=True):
-            place = start + a * x if a else start
-            param.copy_(place + b * y if b else place)
+    def _go(self, move: Move) -> None:
+        for param, value in zip(self.params, move.of(self._start), strict=True):
+            param.copy_(value)
         if self._inputs is not None:
-            recalibrate(self._model, self._inputs)
+            recalibrate(self._model, self._inputs, until=self._until)

@@ -11,7 +11,15 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from heatgrad.landscape.objective import Objective
 
-__all__ = ["Statistics", "batch_norms", "inputs_for", "kept", "recalibrate", "training_norms"]
+__all__ = [
+    "Statistics",
+    "batch_norms",
+    "inputs_for",
+    "kept",
+    "last_norm",
+    "recalibrate",
+    "training_norms",
+]
 
 Statistics = Literal["recalibrate", "frozen"]
 
@@ -23,7 +31,7 @@ def batch_norms(model: nn.Module) -> list[_BatchNorm]:
 
 def inputs_for(
     objective: Objective, model: nn.Module, statistics: str, given: Iterable[Tensor] | None
-) -> Iterable[Tensor] | None:
+) -> list[Tensor] | None:
     """Return the inputs that statistics are estimated by; None where nothing is to be estimated.
 
     Args:
@@ -47,7 +55,13 @@ def inputs_for(
 
 
 @torch.no_grad()
-def recalibrate(model: nn.Module, inputs: Iterable[Tensor], *, dropout: bool = False) -> None:
+def recalibrate(
+    model: nn.Module,
+    inputs: Iterable[Tensor],
+    *,
+    dropout: bool = False,
+    until: nn.Module | None = None,
+) -> None:
     """Replace the running statistics of a network by their mean over batches of inputs.
 
     The cumulative mean over the batches, in their order, as `torch.optim.swa_utils.update_bn`
@@ -57,6 +71,8 @@ def recalibrate(model: nn.Module, inputs: Iterable[Tensor], *, dropout: bool = F
         model: The network; its running statistics are changed.
         inputs: Batches, at least one.
         dropout: Whether dropout layers drop.
+        until: The layer behind which no statistics are left to be taken (`last_norm`); what comes
+            after is not computed.
 
     Raises:
         ValueError: If there is no batch.
@@ -71,14 +87,44 @@ def recalibrate(model: nn.Module, inputs: Iterable[Tensor], *, dropout: bool = F
             layer.reset_running_stats()
             layer.momentum = None
         with training_norms(model, dropout=dropout):
-            for x in inputs:
-                model(x)
-                seen += 1
+            stop = until.register_forward_hook(_stop) if until is not None else None
+            try:
+                for x in inputs:
+                    with contextlib.suppress(_EnoughError):
+                        model(x)
+                    seen += 1
+            finally:
+                if stop is not None:
+                    stop.remove()
     finally:
         for layer, momentum in momenta.items():
             layer.momentum = momentum
     if seen == 0:
         raise ValueError("batch statistics need at least one batch of inputs, got none")
+
+
+@torch.no_grad()
+def last_norm(model: nn.Module, x: Tensor) -> nn.Module | None:
+    """Return the last layer of a forward pass that takes statistics; None if it is used twice."""
+    used: list[nn.Module] = []
+    hooks = [
+        layer.register_forward_hook(lambda module, *_: used.append(module))
+        for layer in batch_norms(model)
+    ]
+    try:
+        model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return used[-1] if used and used.count(used[-1]) == 1 else None
+
+
+class _EnoughError(Exception):
+    """Ends a forward pass."""
+
+
+def _stop(*_: object) -> None:
+    raise _EnoughError
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor, nn
 
-from heatgrad.landscape.ground import Ground
+from heatgrad.landscape.ground import Ground, Move
 from heatgrad.landscape.norms import Statistics, inputs_for, kept
 from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
 from heatgrad.landscape.scales import Scale, scales_of
@@ -123,11 +123,9 @@ def sharpness(
         scales = scales_of(params, scale, vectors=vectors)
         ground = Ground(model, objective, params, inputs)
         if kind == "average":
-            values = []
-            for _ in range(draws):
-                z = [t * _drawn(t, noise, generator) for t in scales]
-                up, down = (ground.at(z, sign * radius) for sign in (1, -1))
-                values.append((up + down) / 2 - ground.loss)
+            ways = [[t * _drawn(t, noise, generator) for t in scales] for _ in range(draws)]
+            both = ground.losses([Move(z, sign * radius) for z in ways for sign in (1, -1)])
+            values = list(both.reshape(draws, 2).mean(axis=1) - ground.loss)
         else:
             values = [_worst(ground, scales, radius, steps, generator)]
     return Sharpness(
@@ -146,7 +144,7 @@ def _worst(
     v = _of_length([(t > 0) * _drawn(t, "normal", generator) for t in scales], radius)
     best = 0.0
     for _ in range(steps + 1):
-        loss, grads = ground.gradient([t * x for t, x in zip(scales, v, strict=True)])
+        loss, grads = ground.gradient(Move([t * x for t, x in zip(scales, v, strict=True)], 1.0))
         best = max(best, loss - ground.loss)
         v = _of_length([t * g for t, g in zip(scales, grads, strict=True)], radius)
     return best

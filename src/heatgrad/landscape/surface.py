@@ -16,7 +16,7 @@ from heatgrad.landscape.directions import (
     random_plane,
     trajectory_plane,
 )
-from heatgrad.landscape.ground import Ground
+from heatgrad.landscape.ground import Ground, Move
 from heatgrad.landscape.norms import Statistics, inputs_for, kept
 from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
 from heatgrad.landscape.spectrum import top_directions
@@ -125,7 +125,8 @@ def surface(
         at = np.linspace(-reach, reach, points)
         at[points // 2] = 0.0
         ground = Ground(model, objective, params, inputs)
-        losses = np.array([[ground.over(first, a, second, b) for a in at] for b in at])
+        moves = [Move(first, a, second, b) for b in at for a in at]
+        losses = ground.losses(moves).reshape(points, points)
     losses[~np.isfinite(losses)] = np.nan
     lengths = [math.sqrt(_dot(d, d)) for d in (first, second)]
     cosine = _dot(first, second) / (lengths[0] * lengths[1]) if all(lengths) else 0.0
