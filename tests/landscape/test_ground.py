@@ -35,6 +35,14 @@ NETWORKS = {
     "MLP": lambda: MediumMLP((1, 4, 4), 3, widths=(12, 8)),
     "CNN": lambda: SimpleCNN((1, 4, 4), 3, channels=(4, 5), hidden=6),
     "a layer used twice": Twice,
+    "a chain": lambda: nn.Sequential(
+        *(nn.Flatten(), nn.Linear(16, 9), nn.BatchNorm1d(9, eps=0.1), nn.Linear(9, 7, bias=False)),
+        *(nn.ReLU(), nn.Dropout(0.5), nn.Linear(7, 5), nn.BatchNorm1d(5, affine=False), nn.ReLU()),
+        *(nn.Linear(5, 3), nn.BatchNorm1d(3), nn.Identity()),
+    ),
+    "no norm, a chain": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3)
+    ),
     "no norm": lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3)),
 }
 

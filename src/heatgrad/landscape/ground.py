@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from heatgrad.landscape.chain import Chain, Link, links_of
 from heatgrad.landscape.norms import last_norm, recalibrate
 from heatgrad.landscape.objective import DataLoss, Objective
 from heatgrad.landscape.stacked import stacked_losses
@@ -83,7 +84,8 @@ class Ground:
         """
         if isinstance(self._objective, DataLoss) and len(moves) > 1:
             if not self.params[0].is_cuda:
-                return np.array(in_threads(self._apart, moves))
+                links = links_of(self._model)
+                return np.array(in_threads(lambda: self._apart(links), moves))
             places = (move.of(self._start) for move in moves)
             found = stacked_losses(
                 self._model, self._objective, self.params, places, self._inputs, self._until
@@ -105,18 +107,30 @@ class Ground:
                 grad += part
         return total, grads
 
-    def _apart(self) -> Callable[[Move], float]:
-        """Return `at` of a copy, which may be asked by another thread."""
+    def _apart(self, links: list[Link] | None) -> Callable[[Move], float]:
+        """Return `at` of a copy, which may be asked by another thread.
+
+        Args:
+            links: The layers, if the network is fully connected.
+        """
         ground = copy.copy(self)
         shared = {id(self._objective): self._objective, id(self._inputs): self._inputs}
-        ground._model, ground._until, ground.params = copy.deepcopy(
-            (self._model, self._until, list(self.params)), shared
+        ground._model, ground._until, ground.params, links = copy.deepcopy(
+            (self._model, self._until, list(self.params), links), shared
         )
-        return ground.at
+        if links is None or not isinstance(self._objective, DataLoss):
+            return ground.at
+        chain = Chain(links, self._objective, self._inputs)
+
+        def at(move: Move) -> float:
+            ground._go(move, anew=False)
+            return chain.loss()
+
+        return at
 
     @torch.no_grad()
-    def _go(self, move: Move) -> None:
+    def _go(self, move: Move, *, anew: bool = True) -> None:
         for param, value in zip(self.params, move.of(self._start), strict=True):
             param.copy_(value)
-        if self._inputs is not None:
+        if anew and self._inputs is not None:
             recalibrate(self._model, self._inputs, until=self._until)
