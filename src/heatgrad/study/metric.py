@@ -1,5 +1,7 @@
 """The quantities that arms are compared by."""
 
+import math
+
 from heatgrad.core.spec import Spec
 
 __all__ = ["METRICS", "Metric"]
@@ -23,6 +25,13 @@ class Metric(Spec):
     percent: bool
     digits: int = 4
     resolution: float = 1e-9
+
+    def shown_for(self, margin: float) -> "Metric":
+        """Return the metric with decimals enough to show a margin."""
+        if self.percent:
+            return self
+        needed = math.ceil(-math.log10(margin)) + 1
+        return self.model_copy(update={"digits": max(self.digits, needed)})
 
     @property
     def sign(self) -> float:

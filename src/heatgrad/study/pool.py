@@ -1,27 +1,31 @@
-"""A pool of worker processes that run trials and store them."""
+"""A pool of worker processes that run trials and measure their ends, and store both."""
 
+import contextlib
 import itertools
 import multiprocessing
 import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for_handles
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from heatgrad.core.errors import HeatgradWarning, RunError
+from heatgrad.study.geometry import Measurement, measure_and_store
 from heatgrad.study.jobs import Job, jobs_of
 from heatgrad.study.store import Store
 from heatgrad.study.trial import Trial
 from heatgrad.study.work import Progress, explained_failure, run_and_store
 
-__all__ = ["Progress", "run_trials"]
+__all__ = ["Progress", "measure_all", "run_trials"]
+
+Item = TypeVar("Item", bound=tuple[Any, ...])
 
 _epochs_done: Any = None
 _store: Store | None = None
@@ -61,6 +65,44 @@ def run_trials(
             _run_there(trials, place, environment, workers, on_progress, poll_seconds)
 
 
+def measure_all(
+    todo: Sequence[Measurement],
+    *,
+    place: str | Path,
+    folder: Path,
+    workers: int,
+    on_measured: Callable[[Measurement], None],
+) -> None:
+    """Make measurements on `workers` processes of one thread; each stores what it finds.
+
+    Args:
+        todo: What is to be measured.
+        place: Folder or URL of the store, with the weights of the trials.
+        folder: Where the traceback of a part that fails is written.
+        workers: Number of processes; 0 measures in this one.
+        on_measured: Called with each measurement that has just been stored.
+
+    Raises:
+        RunError: If a worker was killed from outside.
+        HeatgradError: If a measurement cannot be made.
+    """
+    with explained_failure(folder):
+        if workers == 0:
+            store = Store.attach(place)
+            try:
+                for measurement in todo:
+                    measure_and_store(measurement, store)
+                    on_measured(measurement)
+            finally:
+                store.close()
+            return
+        with _workers(workers, (None, place, {})) as executor:
+            items = [(measurement,) for measurement in todo]
+            for item in _finished(executor, _measured, items, 2 * workers, poll_seconds=0.5):
+                if item is not None:
+                    on_measured(item[0])
+
+
 def _run_there(
     trials: Sequence[Trial],
     place: str | Path,
@@ -69,29 +111,27 @@ def _run_there(
     on_progress: Progress,
     poll_seconds: float,
 ) -> None:
-    context = multiprocessing.get_context("spawn")
-    jobs = jobs_of(trials, workers)
-    epochs_done = context.RawArray("i", len(trials))
+    epochs_done = multiprocessing.get_context("spawn").RawArray("i", len(trials))
+    with _workers(workers, (epochs_done, place, environment)) as executor:
+        items = _placed(jobs_of(trials, workers))
+        for item in _finished(executor, _work, items, 2 * workers, poll_seconds):
+            for trial in item[1] if item is not None else ():
+                on_progress(sum(epochs_done), trial)
+            on_progress(sum(epochs_done), None)
+
+
+@contextlib.contextmanager
+def _workers(count: int, start: tuple[Any, ...]) -> Iterator[ProcessPoolExecutor]:
+    """Start processes with `_start_worker`, and end them."""
     executor = ProcessPoolExecutor(
-        workers,
-        mp_context=context,
+        count,
+        mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(epochs_done, place, environment),
+        initargs=start,
     )
     is_done = False
     try:
-        # A few more than workers: enough to keep them busy, few enough to stop quickly.
-        waiting = iter(_placed(jobs))
-        running = _submit(executor, waiting, 2 * workers)
-        while running:
-            finished, _ = wait(running, timeout=poll_seconds, return_when=FIRST_COMPLETED)
-            for future in finished:
-                job = running.pop(future)
-                future.result()
-                running |= _submit(executor, waiting, 1)
-                for trial in job:
-                    on_progress(sum(epochs_done), trial)
-            on_progress(sum(epochs_done), None)
+        yield executor
         is_done = True
     except BrokenProcessPool as error:
         raise RunError(
@@ -103,17 +143,38 @@ def _run_there(
         _stop(executor, is_done)
 
 
+def _finished(
+    executor: ProcessPoolExecutor,
+    function: Callable[..., None],
+    items: Sequence[Item],
+    ahead: int,
+    poll_seconds: float,
+) -> Iterator[Item | None]:
+    """Yield each item that a worker is done with, and None whenever nothing has ended.
+
+    A few more than workers are handed out: enough to keep them busy, few enough to stop quickly.
+    """
+    waiting = iter(items)
+
+    def submit(count: int) -> dict[Future[None], Item]:
+        taken = list(itertools.islice(waiting, count))
+        return {executor.submit(function, *item): item for item in taken}
+
+    running = submit(ahead)
+    while running:
+        done, _ = wait(running, timeout=poll_seconds, return_when=FIRST_COMPLETED)
+        for future in done:
+            item = running.pop(future)
+            future.result()
+            running |= submit(1)
+            yield item
+        yield None
+
+
 def _placed(jobs: Sequence[Job]) -> list[tuple[int, Job]]:
     """Return each job with the place of its first trial in the count of epochs."""
     starts = itertools.accumulate((len(job) for job in jobs), initial=0)
     return list(zip(starts, jobs, strict=False))
-
-
-def _submit(
-    executor: ProcessPoolExecutor, waiting: Iterator[tuple[int, Job]], count: int
-) -> dict[Future[None], Job]:
-    taken = [item for _, item in zip(range(count), waiting, strict=False)]
-    return {executor.submit(_work, start, job): job for start, job in taken}
 
 
 def _stop(executor: ProcessPoolExecutor, is_done: bool) -> None:
@@ -165,6 +226,11 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait_for_handles([parent.sentinel])
         os._exit(1)
+
+
+def _measured(measurement: Measurement) -> None:
+    assert _store is not None
+    measure_and_store(measurement, _store)
 
 
 def _work(start: int, job: Job) -> None:

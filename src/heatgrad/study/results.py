@@ -1,8 +1,8 @@
 """The results of a study: its records, its table, its verdicts."""
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import numpy as np
 from heatgrad.core.spec import canonical_json
 from heatgrad.study.design import ranges_of
 from heatgrad.study.finals import final_value
+from heatgrad.study.geometry_results import Geometry
 from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.spec import METRICS, StudySpec
-from heatgrad.study.store import Record, Store
+from heatgrad.study.store import Measured, Record, Store
 from heatgrad.study.trial import CURVES
 from heatgrad.study.tuning import Tuning, tunings
 from heatgrad.study.verdict import Question, Verdict, judge_all
@@ -35,12 +36,14 @@ class Results:
             newest.
         num_planned: Number of trials of the whole study.
         tuning_records: The stored trials of tuning blocks.
+        measured: What was measured of the loss landscape around their ends, by key.
     """
 
     study: StudySpec
     records: tuple[Record, ...]
     num_planned: int
     tuning_records: tuple[Record, ...] = ()
+    measured: Mapping[str, Measured] = field(default_factory=dict)
 
     @classmethod
     def load(cls, place: str | Path) -> "Results":
@@ -51,7 +54,7 @@ class Results:
         """
         store = Store.open(place)
         try:
-            study = store.study
+            study, measured = store.study, store.geometry()
             newest: dict[tuple[str, ...], Record] = {}
             for record in sorted(store.records(), key=lambda r: r.stored_at):
                 newest[_place(record)] = record
@@ -69,7 +72,7 @@ class Results:
             and record.block < study.blocks_of(record.task)
         ]
         tuning = [record for record in kept if record.role == "tuning"]
-        return cls(study, tuple(reported), study.num_trials, tuple(tuning))
+        return cls(study, tuple(reported), study.num_trials, tuple(tuning), measured)
 
     @property
     def num_missing(self) -> int:
@@ -80,6 +83,11 @@ class Results:
     def tunings(self) -> dict[tuple[str, str], Tuning]:
         """The finished searches for an arm's options, by task and arm."""
         return tunings(self.study, self.tuning_records)
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """What was measured of the loss landscape, and its verdicts."""
+        return Geometry(self.study, self.records, self.measured)
 
     def select(self, task: str, arm: str, regime: str = AS_PUBLISHED) -> list[Record]:
         """Return the records of one arm on one task in one regime, by block."""
@@ -198,7 +206,7 @@ class Results:
             arm=arm,
             baseline=study.baseline,
             role=study.role_of(arm),
-            metric=METRICS[study.metric],
+            metric=METRICS[study.metric].shown_for(study.margin),
             margin=study.margin,
             values=tuple(by_arm[arm][b] for b in blocks),
             baseline_values=tuple(by_arm[study.baseline][b] for b in blocks),

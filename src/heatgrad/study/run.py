@@ -1,8 +1,9 @@
 """Load, check, run and resume studies."""
 
+import itertools
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from heatgrad.data import TASKS
 from heatgrad.study.components import Component, build, find
 from heatgrad.study.design import ranges_of
 from heatgrad.study.environment import describe_environment
+from heatgrad.study.geometry import measurements, rehearse
 from heatgrad.study.plan import plan, plan_tuned
-from heatgrad.study.pool import Progress, run_trials
+from heatgrad.study.pool import Progress, measure_all, run_trials
 from heatgrad.study.presets import PRESETS
 from heatgrad.study.question import ALPHA, EACH_TUNED, MIN_BLOCKS
 from heatgrad.study.ray_pool import check_address, run_on_ray
@@ -148,6 +150,7 @@ def run_study(
     workers: int | None = None,
     ray: str | None = None,
     on_progress: Progress = lambda epochs, trial: None,
+    on_measured: Callable[[int, int], None] = lambda done, total: None,
 ) -> Results:
     """Run what is left of a study and return its results.
 
@@ -165,6 +168,8 @@ def run_study(
         ray: Address of a Ray cluster that does the work, or `"auto"` for the one at hand.
         on_progress: Called with the number of epochs done in this call, and with each trial
             as it is stored.
+        on_measured: Called with the number of measurements of the landscape that were made in
+            this call, and with the number to be made, where the study has a table `geometry`.
 
     Raises:
         SpecError: If the study cannot be used.
@@ -210,9 +215,33 @@ def run_study(
                     on_progress=_after(done, on_progress),
                 )
             done += sum(trial.epochs for trial in todo)
+        _measure_what_is_left(study, opened, place, folder, workers, on_measured)
     finally:
         opened.close()
     return Results.load(place)
+
+
+def _measure_what_is_left(
+    study: StudySpec,
+    store: Store,
+    place: str | Path,
+    folder: Path,
+    workers: int | None,
+    on_measured: Callable[[int, int], None],
+) -> None:
+    known = store.geometry()
+    todo = [m for m in measurements(study, store.records()) if m.key not in known]
+    if not todo:
+        return
+    count = default_workers() if workers is None else workers
+    numbers = itertools.count(1)
+    measure_all(
+        todo,
+        place=place,
+        folder=folder,
+        workers=min(count, len(todo)),
+        on_measured=lambda _: on_measured(next(numbers), len(todo)),
+    )
 
 
 def _place(folder: Path, store: str | None, ray: str | None) -> str | Path:
@@ -264,6 +293,8 @@ def check_study(study: StudySpec) -> None:
             optimizer = make_optimizer(trial, model)
             build(optimizer.step, f"arms.{trial.arm_name}")
         said |= {f"arms.{trial.arm_name}: {warning.message}": None for warning in raised}
+    for name, spec in study.geometry.items():
+        rehearse(name, spec, plan(study.with_seeds(1))[0])
     for text in said:
         warnings.warn(text, HeatgradWarning, stacklevel=3)
 

@@ -9,6 +9,7 @@ from heatgrad.core.errors import SpecError
 from heatgrad.core.lookup import nearest
 from heatgrad.core.spec import Spec, digest, parse, read_toml
 from heatgrad.study.components import Component
+from heatgrad.study.geometry_spec import GeometrySpec
 from heatgrad.study.metric import METRICS, Metric
 from heatgrad.study.question import AS_PUBLISHED, EACH_TUNED, MIN_BLOCKS
 from heatgrad.study.sweep import expanded
@@ -136,6 +137,8 @@ class StudySpec(Spec):
         model: Network.
         tasks: Data sets by name.
         arms: Optimizers by name, in the order they are shown.
+        geometry: What is measured of the loss landscape around the final weights, by name; no part
+            of what decides the trials.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -160,6 +163,7 @@ class StudySpec(Spec):
     model: ModelSpec
     tasks: Annotated[dict[Name, TaskSpec], Field(min_length=1)]
     arms: Annotated[dict[Name, ArmSpec], Field(min_length=1)]
+    geometry: dict[Name, GeometrySpec] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -176,6 +180,7 @@ class StudySpec(Spec):
             for name, arm in self.arms.items()
             if arm.control_of is not None
         ]
+        named += [(f"geometry.{name}.to", g.to) for name, g in self.geometry.items() if g.to]
         for key, arm in named:
             if arm not in self.arms:
                 raise ValueError(f"{key} names an unknown arm '{arm}'; {nearest(arm, self.arms)}")
@@ -244,7 +249,7 @@ class StudySpec(Spec):
     @property
     def id(self) -> str:
         """The SHA-256 of everything that decides the results and how they are judged."""
-        deciding = self.model_dump(mode="json", exclude={"title", "question", "notes"})
+        deciding = self.model_dump(mode="json", exclude={"title", "question", "notes", "geometry"})
         # What was added to the format later stands there only where it is used.
         if self.tuning is None:
             del deciding["tuning"]

@@ -26,12 +26,13 @@ def thin(place: str | Path, out: str | Path) -> int:
         raise StoreError(f"'{out}' holds a study already; give a new folder with --out")
     source = Store.open(place)
     try:
-        records = source.records()
+        records, measured = source.records(), list(source.geometry().values())
         target = Store.create(out, source.study)
     finally:
         source.close()
     try:
         target.keep([_last(record) for record in records])
+        target.add_geometry(measured)
     finally:
         target.close()
     return len(records)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from heatgrad.core.errors import StoreError
 from heatgrad.study.store.explain import explained
 from heatgrad.study.store.sqlite import fold, reading_engine, writing_engine
-from heatgrad.study.store.tables import META, TRIALS, WEIGHTS, insert_new
+from heatgrad.study.store.tables import GEOMETRY, META, TRIALS, WEIGHTS, insert_new
 
 __all__ = ["Database"]
 
@@ -36,7 +36,7 @@ class Database:
     url: sa.URL
 
     other = "another database with --store"
-    tables = (META, TRIALS, WEIGHTS)
+    tables = (META, TRIALS, GEOMETRY, WEIGHTS)
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from heatgrad.core.errors import StoreError
 from heatgrad.core.spec import shown
 from heatgrad.study.store.explain import explained
 from heatgrad.study.store.sqlite import fold, reading_engine, writing_engine
-from heatgrad.study.store.tables import META, TRIALS
+from heatgrad.study.store.tables import GEOMETRY, META, TRIALS
 
 __all__ = ["STORE_FILE", "Folder"]
 
@@ -31,7 +31,7 @@ class Folder:
     is_shared: bool = False
 
     other = "another folder with --out"
-    tables = (META, TRIALS)
+    tables = (META, TRIALS, GEOMETRY)
     patience = 0.0
 
     @property

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Record"]
+__all__ = ["Measured", "Record"]
 
 
 @dataclass(frozen=True)
@@ -46,3 +46,24 @@ class Record:
     stored_at: str
     chance: dict[str, float] | None = None
     memory: dict[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured around the end of a trial, as it lies in the store.
+
+    Attributes:
+        key: Hash of the resolved measurement.
+        name: Of the measurement in the study.
+        trial: Key of the trial.
+        value: What was found.
+        seconds: Wall time [s].
+        stored_at: Time of storing, UTC, ISO 8601.
+    """
+
+    key: str
+    name: str
+    trial: str
+    value: dict[str, Any]
+    seconds: float
+    stored_at: str

@@ -20,8 +20,9 @@ from heatgrad.study.store.explain import explained
 from heatgrad.study.store.folder import Folder
 from heatgrad.study.store.place import Place
 from heatgrad.study.store.places import place_of
-from heatgrad.study.store.record import Record
+from heatgrad.study.store.record import Measured, Record
 from heatgrad.study.store.tables import (
+    GEOMETRY,
     META,
     SCHEMA_VERSION,
     TRIALS,
@@ -185,6 +186,22 @@ class Store:
         rows = [asdict(record) for record in records]
         if rows:
             self._done(lambda c: insert_new(c, TRIALS, rows), patience=self.place.patience)
+
+    def geometry(self) -> dict[str, Measured]:
+        """Return everything that was measured, by the key of its measurement."""
+
+        def read(connection: sa.Connection) -> list[Measured]:
+            if GEOMETRY.name not in sa.inspect(connection).get_table_names():
+                return []  # an older store
+            return [Measured(**row) for row in connection.execute(sa.select(GEOMETRY)).mappings()]
+
+        return {found.key: found for found in self._done(read, patience=self.place.patience)}
+
+    def add_geometry(self, measured: Sequence[Measured]) -> None:
+        """Store what was measured; what is there already stays."""
+        rows = [asdict(one) for one in measured]
+        if rows:
+            self._done(lambda c: insert_new(c, GEOMETRY, rows), patience=self.place.patience)
 
     def weights_path(self, key: str) -> Path:
         """Return where a trial's final weights lie in a folder (safetensors)."""

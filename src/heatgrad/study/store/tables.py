@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from heatgrad.core.errors import StoreError
 
 __all__ = [
+    "GEOMETRY",
     "META",
     "SCHEMA_VERSION",
     "TRIALS",
@@ -47,6 +48,17 @@ TRIALS = sa.Table(
     # Added later: a store without one is read as one in which it is not known.
     sa.Column("chance", sa.JSON),
     sa.Column("memory", sa.JSON),
+)
+# Of what a study measures around the ends of its trials; a store may have none.
+GEOMETRY = sa.Table(
+    "geometry",
+    _metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("trial", sa.String(64), nullable=False),
+    sa.Column("value", sa.JSON, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("stored_at", sa.String, nullable=False),
 )
 # In a database only; a folder has a file for each trial.
 WEIGHTS = sa.Table(

@@ -1,0 +1,213 @@
+"""Measurements of the loss landscape around the ends of a study's trials."""
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from heatgrad.core.errors import SpecError, StoreError
+from heatgrad.core.lookup import lookup
+from heatgrad.core.spec import digest
+from heatgrad.landscape import (
+    DataLoss,
+    align,
+    hessian_spectrum,
+    interpolate,
+    sharpness,
+    surface,
+)
+from heatgrad.study.geometry_spec import GeometrySpec
+from heatgrad.study.question import AS_PUBLISHED
+from heatgrad.study.spec import StudySpec
+from heatgrad.study.store import Measured, Record, Store
+from heatgrad.study.trial import Trial, load_data, make_model
+from heatgrad.training import LOSSES
+
+__all__ = ["Measurement", "measure", "measure_and_store", "measurements", "rehearse"]
+
+# Raised whenever the same measurement would give something else.
+_PROTOCOL = 1
+_GRID = 161  # places of a spectrum's density
+
+Options = dict[str, Any]
+Value = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measurement of one trial's end.
+
+    Attributes:
+        name: Of the measurement in the study.
+        spec: What is measured.
+        trial: Whose final weights.
+        end: Of a path, the trial that it leads to.
+    """
+
+    name: str
+    spec: GeometrySpec
+    trial: Trial
+    end: Trial | None = None
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of everything that decides the result."""
+        what = self.spec.model_dump(mode="json", exclude={"margin", "of", "blocks"})
+        end = None if self.end is None else self.end.key
+        return digest([_PROTOCOL, what, self.trial.key, end])
+
+
+def measurements(study: StudySpec, records: Iterable[Record]) -> list[Measurement]:
+    """Return what is measured of the trials that are there; of a trial that diverged, nothing."""
+    ends = {
+        (r.spec.get("regime", AS_PUBLISHED), r.task, r.arm, r.block): Trial.model_validate(r.spec)
+        for r in records
+        if r.role == "report" and r.status == "finished"
+    }
+    found = []
+    for name, spec in study.geometry.items():
+        blocks = spec.blocks or (1 if spec.kind == "surface" else math.inf)
+        for (regime, task, arm, block), trial in ends.items():
+            if task not in study.tasks or arm not in study.arms or block >= blocks:
+                continue
+            if spec.kind != "path":
+                found.append(Measurement(name, spec, trial))
+                continue
+            end = ends.get((regime, task, spec.to or study.baseline, block))
+            if end is not None:
+                found.append(Measurement(name, spec, trial, end))
+    return found
+
+
+def measure(measurement: Measurement, store: Store) -> Value:
+    """Return what a measurement finds: what arms are compared by, and what is drawn."""
+    trial, spec, end = measurement.trial, measurement.spec, measurement.end
+    model = _trained(trial, store)
+    other = model if end is None or end.key == trial.key else _trained(end, store)
+    return _found(measurement.name, spec, model, other, _loss_of(trial, spec, spec.examples))
+
+
+def rehearse(name: str, spec: GeometrySpec, trial: Trial) -> None:
+    """Make a measurement of a network that is not trained, a short one, so that it can be made.
+
+    Raises:
+        SpecError: If an option is refused.
+    """
+    few = {
+        key: 5 + value % 2 if type(value) is int and value > 6 and key != "seed" else value
+        for key, value in spec.options.items()
+    }
+    model = make_model(trial, load_data(trial)).eval()
+    short = spec.model_copy(update={"options": few})
+    _found(name, short, model, model, _loss_of(trial, spec, min(64, spec.examples)))
+
+
+def _found(
+    name: str, spec: GeometrySpec, model: nn.Module, end: nn.Module, loss: DataLoss
+) -> Value:
+    try:
+        if spec.kind == "path":
+            start = align(end, model).model if spec.align else model
+            return _of_path(start, end, loss, spec.options)
+        return _OF[spec.kind](model, loss, spec.options)
+    except ValueError as error:
+        raise SpecError(f"geometry.{name}: {error}") from error
+
+
+def measure_and_store(measurement: Measurement, store: Store) -> None:
+    """Measure, and store what was found."""
+    started = time.perf_counter()
+    value = measure(measurement, store)
+    stored_at = datetime.now(UTC).isoformat(timespec="seconds")
+    seconds = time.perf_counter() - started
+    key, trial = measurement.key, measurement.trial.key
+    store.add_geometry([Measured(key, measurement.name, trial, value, seconds, stored_at)])
+
+
+def _trained(trial: Trial, store: Store) -> nn.Module:
+    model = make_model(trial, load_data(trial))
+    try:
+        weights = store.weights(trial.key)
+    except StoreError as error:
+        raise StoreError(
+            f"{error}; a copy made by 'heatgrad study thin' has none: measure where the study ran"
+        ) from None
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _loss_of(trial: Trial, spec: GeometrySpec, count: int) -> DataLoss:
+    data = load_data(trial)
+    x, y = (data.x_train, data.y_train) if spec.part == "train" else (data.x_test, data.y_test)
+    return DataLoss(lookup(trial.loss, LOSSES, "loss"), (x[:count], y[:count]))
+
+
+def _of_sharpness(model: nn.Module, loss: DataLoss, options: Options) -> Value:
+    found = sharpness(model, loss, **options)
+    return _plain({"value": found.value, "error": found.error, "loss": found.loss})
+
+
+def _of_spectrum(model: nn.Module, loss: DataLoss, options: Options) -> Value:
+    found = hessian_spectrum(model, loss, **options)
+    low, high = found.smallest.value, found.largest.value
+    room = 4 * found.width
+    at = np.linspace(low - room, high + room, _GRID)
+    return _plain(
+        {
+            "trace": found.trace,
+            "trace_error": found.trace_error,
+            "largest": high,
+            "smallest": low,
+            "residual": found.largest.residual,
+            "negative_mass": found.negative_mass,
+            "at": at,
+            "density": found.density(at),
+        }
+    )
+
+
+def _of_path(start: nn.Module, end: nn.Module, loss: DataLoss, options: Options) -> Value:
+    found = interpolate(start, end, loss, **options)
+    return _plain(
+        {
+            "value": found.barrier,
+            "interval": found.interval(),
+            "top": found.top,
+            "at": found.at,
+            "losses": found.losses,
+        }
+    )
+
+
+def _of_surface(model: nn.Module, loss: DataLoss, options: Options) -> Value:
+    found = surface(model, loss, **options)
+    return _plain(
+        {
+            "across": found.across,
+            "up": found.up,
+            "losses": found.losses,
+            "cosine": found.cosine,
+            "holes": found.num_holes,
+        }
+    )
+
+
+_OF = {"sharpness": _of_sharpness, "spectrum": _of_spectrum, "surface": _of_surface}
+
+
+def _plain(values: Value) -> Value:
+    """Return values as JSON holds them, numbers to seven digits; None where one is not finite."""
+    return {name: _number(value) for name, value in values.items()}
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, np.ndarray | tuple | list):
+        return [_number(part) for part in value]
+    if isinstance(value, int):
+        return value
+    return float(f"{value:.7g}") if math.isfinite(value) else None
