@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import heatgrad
 from heatgrad.core.errors import StoreError
+from heatgrad.report.geometry import geometry_blocks
 from heatgrad.report.matrix import verdict_matrices
 from heatgrad.report.panels import Part
 from heatgrad.report.pictures import noise_pictures
@@ -72,7 +73,10 @@ def write_report(results: Results, path: str | Path, *, parts: Sequence[Part] = 
     everything = (*results.records, *results.tuning_records)
     metric = METRICS[study.metric]
     sections, environment = task_sections(results, verdicts), _templates()
+    landscape = geometry_blocks(results)
     script = environment.get_template("page.js").render()
+    if any(block.reliefs for block in landscape):
+        script += environment.get_template("relief.js").render()
     page = environment.get_template("page.html").render(
         title=study.title or study.name,
         study=study,
@@ -85,6 +89,7 @@ def write_report(results: Results, path: str | Path, *, parts: Sequence[Part] = 
         controls=CONTROLS,
         has_paths=any(block.paths for section in sections for block in section.blocks),
         has_why=any(block.why for section in sections for block in section.blocks),
+        landscape=landscape,
         parts=parts,
         noise=noise_pictures(results),
         when=when(results, verdicts),

@@ -11,7 +11,7 @@ from heatgrad.study.metric import Metric
 from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.wording import show_difference, show_p, show_value
 
-__all__ = ["EMPTY", "Cell", "Row", "regimes_of", "verdict_rows"]
+__all__ = ["EMPTY", "Cell", "Row", "regimes_of", "silent", "verdict_rows", "worded"]
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ def verdict_rows(
     for line in results.table(regime, task):
         arm = line["arm"]
         said = by_arm.get(arm)
-        worded = _silent(arm == study.baseline, line["n"]) if said is None else _worded(said)
+        words = silent(arm == study.baseline, line["n"]) if said is None else worded(said)
         medians: dict[str, Any] = _recorded(line, METRICS[study.metric])
-        rows.append(Row(arm=arm, color=styles[arm].color, **medians, **worded))
+        rows.append(Row(arm=arm, color=styles[arm].color, **medians, **words))
     return rows
 
 
@@ -109,7 +109,8 @@ def _recorded(line: Mapping[str, Any], metric: Metric) -> dict[str, Cell]:
     }
 
 
-def _silent(is_baseline: bool, n: int) -> dict[str, Any]:
+def silent(is_baseline: bool, n: int) -> dict[str, Any]:
+    """Return what stands in the cells of a line without a verdict."""
     return {
         "role": "baseline" if is_baseline else "unfinished",
         "word": "baseline" if is_baseline else "NO VERDICT",
@@ -124,7 +125,8 @@ def _silent(is_baseline: bool, n: int) -> dict[str, Any]:
     }
 
 
-def _worded(verdict: Verdict) -> dict[str, Any]:
+def worded(verdict: Verdict) -> dict[str, Any]:
+    """Return what a verdict says in the cells of a line."""
     comparison, metric = verdict.comparison, verdict.question.metric
     low, high = verdict.spread if comparison is None else (comparison.low, comparison.high)
     n = verdict.question.num_blocks

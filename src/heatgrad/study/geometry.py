@@ -99,7 +99,7 @@ def rehearse(name: str, spec: GeometrySpec, trial: Trial) -> None:
         SpecError: If an option is refused.
     """
     few = {
-        key: 5 + value % 2 if type(value) is int and value > 6 and key != "seed" else value
+        key: 6 - value % 2 if type(value) is int and value > 6 and key != "seed" else value
         for key, value in spec.options.items()
     }
     model = make_model(trial, load_data(trial)).eval()
