@@ -147,8 +147,8 @@ def test_recalibrated_statistics_are_those_of_the_batches(net, data):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"radius": 0.0}, "radius must be positive, got 0.0"),
-        ({"radius": float("nan")}, "radius must be positive, got nan"),
+        ({"radius": 0.0}, "radius must be positive and finite, got 0.0"),
+        ({"radius": float("nan")}, "radius must be positive and finite, got nan"),
         ({"kind": "mean"}, "kind must be one of average, worst, got 'mean'"),
         ({"scale": "layer"}, "scale must be one of raw, filter, element, got 'layer'"),
         ({"noise": "uniform"}, "noise must be one of normal, sign, got 'uniform'"),

@@ -9,6 +9,7 @@ import typer
 import heatgrad
 from heatgrad.cli import study
 from heatgrad.cli.compare import compare
+from heatgrad.cli.landscape import landscape
 from heatgrad.core.errors import HeatgradError, RunError
 
 __all__ = ["app", "main"]
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(study.app, name="study")
 app.command()(compare)
+app.command()(landscape)
 
 # The base of all usage errors; typer exports this leaf of them only.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])

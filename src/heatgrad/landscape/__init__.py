@@ -11,6 +11,7 @@ from heatgrad.landscape.directions import Trajectory
 from heatgrad.landscape.norms import recalibrate
 from heatgrad.landscape.objective import DataLoss
 from heatgrad.landscape.path import interpolate
+from heatgrad.landscape.portrait import Portrait, portray
 from heatgrad.landscape.sharpness import Sharpness, sharpness
 from heatgrad.landscape.spectrum import Extreme, Spectrum, hessian_spectrum
 from heatgrad.landscape.surface import Surface, surface
@@ -21,6 +22,7 @@ __all__ = [
     "DataLoss",
     "Extreme",
     "LossPath",
+    "Portrait",
     "Sharpness",
     "Spectrum",
     "Surface",
@@ -30,6 +32,7 @@ __all__ = [
     "connect",
     "hessian_spectrum",
     "interpolate",
+    "portray",
     "recalibrate",
     "sharpness",
     "surface",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from heatgrad.landscape.along import losses_along
 from heatgrad.landscape.barrier import LossPath
-from heatgrad.landscape.norms import Statistics, inputs_for, training_norms
+from heatgrad.landscape.norms import Statistics, check_statistics, inputs_for, training_norms
 from heatgrad.landscape.objective import Objective, check_repeatable, objective_of
 from heatgrad.landscape.path import check_alike
 
@@ -60,6 +60,7 @@ class Curve:
         Raises:
             ValueError: If a number is out of range, or the loss is not the same when asked twice.
         """
+        check_statistics(statistics)
         objective = objective_of(loss)
         walker = copy.deepcopy(self.start).eval()
         inputs = inputs_for(objective, walker, statistics, recalibrate_on)

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from heatgrad.landscape.objective import Objective
 __all__ = [
     "Statistics",
     "batch_norms",
+    "check_statistics",
     "inputs_for",
     "kept",
     "last_norm",
@@ -27,6 +28,17 @@ Statistics = Literal["recalibrate", "frozen"]
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
     """Return the layers that keep running statistics."""
     return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+
+
+def check_statistics(statistics: str) -> None:
+    """Refuse an unknown way to treat running statistics.
+
+    Raises:
+        ValueError: With those that are known.
+    """
+    if statistics not in get_args(Statistics):
+        known = ", ".join(get_args(Statistics))
+        raise ValueError(f"statistics must be one of {known}, got {statistics!r}")
 
 
 def inputs_for(

@@ -1,5 +1,6 @@
 """Sharpness: how much the loss rises around a solution."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,11 +12,11 @@ from scipy import stats
 from torch import Tensor, nn
 
 from heatgrad.landscape.ground import Ground, Move
-from heatgrad.landscape.norms import Statistics, inputs_for, kept
+from heatgrad.landscape.norms import Statistics, check_statistics, inputs_for, kept
 from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
 from heatgrad.landscape.scales import Scale, scales_of
 
-__all__ = ["Sharpness", "sharpness"]
+__all__ = ["Noise", "Sharpness", "check_sharpness", "sharpness"]
 
 Kind = Literal["average", "worst"]
 Noise = Literal["normal", "sign"]
@@ -113,7 +114,8 @@ def sharpness(
         >>> round(sharpness(point, loss, 0.1, scale="raw", noise="sign").value, 6)
         0.03
     """
-    _check(radius, kind, noise, draws, steps, statistics)
+    check_sharpness(radius, kind=kind, noise=noise, draws=draws, steps=steps)
+    check_statistics(statistics)
     objective = objective_of(loss)
     params = [p for p in model.parameters() if p.requires_grad]
     generator = torch.Generator().manual_seed(seed)
@@ -163,13 +165,24 @@ def _drawn(like: Tensor, noise: Noise, generator: torch.Generator) -> Tensor:
     return z.to(device=like.device, dtype=like.dtype)
 
 
-def _check(radius: float, kind: str, noise: str, draws: int, steps: int, statistics: str) -> None:
-    if not radius > 0:
-        raise ValueError(f"radius must be positive, got {radius}")
+def check_sharpness(
+    radius: float,
+    *,
+    kind: str = "average",
+    noise: str = "normal",
+    draws: int = 1,
+    steps: int = 1,
+) -> None:
+    """Refuse settings that no sharpness can be measured with.
+
+    Raises:
+        ValueError: With what is required.
+    """
+    if not (math.isfinite(radius) and radius > 0):
+        raise ValueError(f"radius must be positive and finite, got {radius}")
     for name, value, known in (
         ("kind", kind, ("average", "worst")),
         ("noise", noise, ("normal", "sign")),
-        ("statistics", statistics, ("recalibrate", "frozen")),
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")

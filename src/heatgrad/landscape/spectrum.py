@@ -14,7 +14,7 @@ from heatgrad.landscape.lanczos import Krylov, lanczos
 from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
 from heatgrad.landscape.product import HessianProduct
 
-__all__ = ["Extreme", "Spectrum", "hessian_spectrum", "top_directions"]
+__all__ = ["Extreme", "Spectrum", "check_spectrum", "hessian_spectrum", "top_directions"]
 
 _RESAMPLES = 999
 
@@ -169,9 +169,7 @@ def hessian_spectrum(
         >>> round(found.largest.value, 6), round(found.trace, 6)
         (9.0, 12.0)
     """
-    for name, value in (("vectors", vectors), ("steps", steps), ("at_once", at_once)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_spectrum(vectors=vectors, steps=steps, at_once=at_once)
     objective = objective_of(loss)
     generator = torch.Generator().manual_seed(seed)
     found: list[Krylov] = []
@@ -185,6 +183,17 @@ def hessian_spectrum(
             starts = signs.to(device=like.device, dtype=like.dtype)
             found += lanczos(product, starts, steps)
     return Spectrum(product.size, tuple(found))
+
+
+def check_spectrum(**counts: int) -> None:
+    """Refuse counts below 1.
+
+    Raises:
+        ValueError: With the first of them.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
 
 
 def top_directions(

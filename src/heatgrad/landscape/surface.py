@@ -17,11 +17,11 @@ from heatgrad.landscape.directions import (
     trajectory_plane,
 )
 from heatgrad.landscape.ground import Ground, Move
-from heatgrad.landscape.norms import Statistics, inputs_for, kept
+from heatgrad.landscape.norms import Statistics, check_statistics, inputs_for, kept
 from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
 from heatgrad.landscape.spectrum import top_directions
 
-__all__ = ["Surface", "surface"]
+__all__ = ["Surface", "check_grid", "surface"]
 
 Kind = Literal["filter", "pca", "hessian"]
 
@@ -109,10 +109,8 @@ def surface(
         >>> found.losses.shape
         (3, 3)
     """
-    if points < 3 or points % 2 == 0:
-        raise ValueError(f"points must be odd and at least 3, got {points}")
-    if not (math.isfinite(reach) and reach > 0):
-        raise ValueError(f"reach must be a positive number, got {reach}")
+    check_grid(points, reach)
+    check_statistics(statistics)
     objective = objective_of(loss)
     params = [p for p in model.parameters() if p.requires_grad]
     with quiet(model), kept(model):
@@ -132,6 +130,18 @@ def surface(
     cosine = _dot(first, second) / (lengths[0] * lengths[1]) if all(lengths) else 0.0
     done = statistics if inputs is not None else "frozen"
     return Surface(at, at.copy(), losses, kind, done, cosine, held, on_it)
+
+
+def check_grid(points: int, reach: float) -> None:
+    """Refuse a grid that has not the solution in its middle.
+
+    Raises:
+        ValueError: With what is required.
+    """
+    if points < 3 or points % 2 == 0:
+        raise ValueError(f"points must be odd and at least 3, got {points}")
+    if not (math.isfinite(reach) and reach > 0):
+        raise ValueError(f"reach must be a positive number, got {reach}")
 
 
 def _plane(

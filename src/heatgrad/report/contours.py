@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib import colormaps
@@ -83,7 +84,11 @@ def plot_surface(
 
 
 def contour_picture(
-    surfaces: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]], *, name: str, caption: str
+    surfaces: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]],
+    *,
+    name: str,
+    caption: str,
+    trajectories: Mapping[str, ArrayLike] = MappingProxyType({}),
 ) -> Picture:
     """Return contours of some surfaces, a panel each, all with the same levels.
 
@@ -91,13 +96,16 @@ def contour_picture(
         surfaces: Coordinates across, up, and losses, by title.
         name: Unique in the page.
         caption: What is seen.
+        trajectories: Coordinates of networks on the way, by title.
     """
     every = np.concatenate([np.asarray(z, dtype=np.float64).ravel() for *_, z in surfaces.values()])
     levels = _levels(every)
     svgs = []
     for number, (title, (x, y, z)) in enumerate(surfaces.items()):
         with figure(3.1, 3.0) as fig:
-            ax = plot_surface(fig.subplots(), x, y, z, levels=list(levels))
+            ax = plot_surface(
+                fig.subplots(), x, y, z, trajectory=trajectories.get(title), levels=list(levels)
+            )
             ax.set_title(title, parse_math=False)
             svgs.append(to_svg(fig, name=f"{name}-{number}", title=f"Loss around {title}"))
     ends = f" Contours from {levels[0]:.3g} to {levels[-1]:.3g}, the same in all panels."

@@ -22,7 +22,7 @@ from heatgrad.report.when import when
 from heatgrad.study import METRICS, Results
 from heatgrad.study.verdict import show_value
 
-__all__ = ["write_report"]
+__all__ = ["check_replaceable", "hash_of", "templates", "write_report"]
 
 # Marks our pages: only what carries it is replaced.
 GENERATOR = '<meta name="generator" content="heatgrad'
@@ -72,7 +72,7 @@ def write_report(results: Results, path: str | Path, *, parts: Sequence[Part] = 
     study, verdicts = results.study, results.verdicts()
     everything = (*results.records, *results.tuning_records)
     metric = METRICS[study.metric]
-    sections, environment = task_sections(results, verdicts), _templates()
+    sections, environment = task_sections(results, verdicts), templates()
     landscape = geometry_blocks(results)
     script = environment.get_template("page.js").render()
     if any(block.reliefs for block in landscape):
@@ -106,16 +106,16 @@ def write_report(results: Results, path: str | Path, *, parts: Sequence[Part] = 
         version=heatgrad.__version__,
         theme=theme_css(),
         script=script,
-        script_hash=_hash(script),
+        script_hash=hash_of(script),
     )
     try:
-        _check_replaceable(Path(path))
+        check_replaceable(Path(path))
         Path(path).write_text(page, encoding="utf-8")
     except OSError as error:
         raise StoreError(f"cannot write the page '{path}': {error.strerror}") from error
 
 
-def _templates() -> Environment:
+def templates() -> Environment:
     """Return the templates, in which all that is written by users is text."""
     loader = PackageLoader("heatgrad.report", "templates")
     environment = Environment(
@@ -130,12 +130,12 @@ def _sort_key(value: float) -> str:
     return repr(float(value)).replace("inf", "Infinity")
 
 
-def _hash(script: str) -> str:
+def hash_of(script: str) -> str:
     """Return what a content security policy allows: this script, and no other."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
-def _check_replaceable(path: Path) -> None:
+def check_replaceable(path: Path) -> None:
     """Raise StoreError if the path holds something else than an older page of ours."""
     if not path.exists() or path.is_dir():
         return

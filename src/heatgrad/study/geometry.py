@@ -28,7 +28,15 @@ from heatgrad.study.store import Measured, Record, Store
 from heatgrad.study.trial import Trial, load_data, make_model
 from heatgrad.training import LOSSES
 
-__all__ = ["Measurement", "measure", "measure_and_store", "measurements", "rehearse"]
+__all__ = [
+    "Measurement",
+    "loss_on",
+    "measure",
+    "measure_and_store",
+    "measurements",
+    "rehearse",
+    "trained_network",
+]
 
 # Raised whenever the same measurement would give something else.
 _PROTOCOL = 1
@@ -87,9 +95,9 @@ def measurements(study: StudySpec, records: Iterable[Record]) -> list[Measuremen
 def measure(measurement: Measurement, store: Store) -> Value:
     """Return what a measurement finds: what arms are compared by, and what is drawn."""
     trial, spec, end = measurement.trial, measurement.spec, measurement.end
-    model = _trained(trial, store)
-    other = model if end is None or end.key == trial.key else _trained(end, store)
-    return _found(measurement.name, spec, model, other, _loss_of(trial, spec, spec.examples))
+    model = trained_network(trial, store)
+    other = model if end is None or end.key == trial.key else trained_network(end, store)
+    return _found(measurement.name, spec, model, other, loss_on(trial, spec.part, spec.examples))
 
 
 def rehearse(name: str, spec: GeometrySpec, trial: Trial) -> None:
@@ -104,7 +112,7 @@ def rehearse(name: str, spec: GeometrySpec, trial: Trial) -> None:
     }
     model = make_model(trial, load_data(trial)).eval()
     short = spec.model_copy(update={"options": few})
-    _found(name, short, model, model, _loss_of(trial, spec, min(64, spec.examples)))
+    _found(name, short, model, model, loss_on(trial, spec.part, min(64, spec.examples)))
 
 
 def _found(
@@ -129,7 +137,12 @@ def measure_and_store(measurement: Measurement, store: Store) -> None:
     store.add_geometry([Measured(key, measurement.name, trial, value, seconds, stored_at)])
 
 
-def _trained(trial: Trial, store: Store) -> nn.Module:
+def trained_network(trial: Trial, store: Store) -> nn.Module:
+    """Return a trial's network with its final weights, in evaluation mode.
+
+    Raises:
+        StoreError: If they are not stored.
+    """
     model = make_model(trial, load_data(trial))
     try:
         weights = store.weights(trial.key)
@@ -141,10 +154,17 @@ def _trained(trial: Trial, store: Store) -> nn.Module:
     return model.eval()
 
 
-def _loss_of(trial: Trial, spec: GeometrySpec, count: int) -> DataLoss:
+def loss_on(trial: Trial, part: str, examples: int) -> DataLoss:
+    """Return a trial's loss over its data.
+
+    Args:
+        trial: The trial.
+        part: `"train"` or `"test"`.
+        examples: The first so many at most.
+    """
     data = load_data(trial)
-    x, y = (data.x_train, data.y_train) if spec.part == "train" else (data.x_test, data.y_test)
-    return DataLoss(lookup(trial.loss, LOSSES, "loss"), (x[:count], y[:count]))
+    x, y = (data.x_train, data.y_train) if part == "train" else (data.x_test, data.y_test)
+    return DataLoss(lookup(trial.loss, LOSSES, "loss"), (x[:examples], y[:examples]))
 
 
 def _of_sharpness(model: nn.Module, loss: DataLoss, options: Options) -> Value:

@@ -16,10 +16,10 @@ for (const canvas of document.querySelectorAll("canvas.relief")) {
     [canvas.width, canvas.height] = [width * ratio, height * ratio];
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
-    const size = 0.36 * Math.min(width, 1.25 * height);
+    const size = 0.33 * Math.min(width, 1.15 * height);
     const [c, s, up, flat] = [Math.cos(view.turn), Math.sin(view.turn), Math.cos(view.tilt), Math.sin(view.tilt)];
     const project = (x, y, h) => {
-      const [far, z] = [x * s + y * c, 1.1 * (h - 0.45)];
+      const [far, z] = [x * s + y * c, 1.1 * (h - 0.5)];
       return { x: width / 2 + size * (x * c - y * s), y: height / 2 - size * (z * up + far * flat), far: far * up - z * flat };
     };
     const points = heights.map((h, k) => h === null ? null
