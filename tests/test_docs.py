@@ -15,13 +15,14 @@ from heatgrad.cli.main import app
 from heatgrad.optim import checks
 from heatgrad.report.page import KEY
 from heatgrad.study import load_study
+from heatgrad.study.geometry_spec import GeometrySpec
 from heatgrad.study.spec import ArmSpec, ModelSpec, StudySpec, TaskSpec
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^```([\w-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LABEL = re.compile(r"\b([LRTSV])\.(\d+)\b")
+LABEL = re.compile(r"\b([GLRTSV])\.(\d+)\b")
 COMMAND = typer.main.get_command(app)
 
 
@@ -132,6 +133,13 @@ def test_every_key_of_a_study_is_explained():
     assert keys - {"options", "--help", "sweep_of", "dials"} <= rows
 
 
+def test_every_key_of_a_measurement_is_explained():
+    """The guide has a row for each key of a table `geometry`."""
+    text = (DOCS / "guides/landscape.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(\w+)` \|", text, re.M))
+    assert set(GeometrySpec.model_fields) - {"options"} <= rows
+
+
 def test_every_verdict_and_mode_is_explained():
     """Words come from the code, so that a new one is not forgotten."""
     verdicts = (DOCS / "guides/reading-verdicts.md").read_text(encoding="utf-8")
@@ -144,7 +152,7 @@ def test_cited_equations_are_numbered_once():
     """A label in the code is a tag on exactly one theory page, and no page has a tag twice."""
     tags = []
     for page in (DOCS / "theory").glob("*.md"):
-        tags += re.findall(r"\\tag\{([LRTSV]\.\d+)\}", page.read_text(encoding="utf-8"))
+        tags += re.findall(r"\\tag\{([GLRTSV]\.\d+)\}", page.read_text(encoding="utf-8"))
     assert sorted(tags) == sorted(set(tags))
     cited = set()
     for path in (ROOT / "src").rglob("*.py"):
