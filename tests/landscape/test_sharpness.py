@@ -94,6 +94,22 @@ def test_scale_free_kinds_do_not_feel_a_rescaled_batch_norm(
     assert abs(first.value) > 1e-4
 
 
+@pytest.mark.parametrize("factor", [0.2, 5.0])
+def test_what_the_default_eps_of_batch_norm_changes(factor, net, data, record_property):
+    """Without eps scaled along, the function and the sharpness change a little; here it is said."""
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        other[0].weight.mul_(factor)
+        other[0].bias.mul_(factor)
+    loss = DataLoss(cross_entropy, data)
+    for scale in ("element", "filter"):
+        first, second = (sharpness(m, loss, 0.3, scale=scale).value for m in (net, other))
+        change = abs(second / first - 1)
+        record_property(f"{scale}, factor {factor:g}", change)
+        print(f"{scale}, factor {factor:g}: sharpness changes by {change:.1e} of itself")
+        assert 0 < change < 2e-3
+
+
 def test_the_raw_kind_does(net, scaled, data):
     loss = DataLoss(cross_entropy, data)
     first, second = (sharpness(model, loss, 0.3, scale="raw").value for model in (net, scaled))
@@ -110,7 +126,7 @@ def test_element_scale_does_not_feel_a_unit_that_relu_lets_grow(data):
         other[0].bias[2] *= 7
         other[2].weight[:, 2] /= 7
     loss = DataLoss(cross_entropy, data)
-    first, second = (sharpness(m, loss, 0.3, scale="element").value for m in (net, other))
+    first, second = (sharpness(m, loss, 0.3).value for m in (net, other))
     assert first == pytest.approx(second, abs=1e-10)
     first, second = (sharpness(m, loss, 0.3, scale="raw").value for m in (net, other))
     assert abs(first - second) > 1e-3

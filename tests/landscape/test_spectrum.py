@@ -7,6 +7,7 @@ from torch import nn
 
 from heatgrad.landscape.lanczos import lanczos
 from heatgrad.landscape.objective import DataLoss
+from heatgrad.landscape.product import HessianProduct
 from heatgrad.landscape.spectrum import hessian_spectrum
 
 
@@ -110,6 +111,27 @@ def test_a_network_against_its_dense_hessian():
     many = hessian_spectrum(model, loss, vectors=400, steps=1, at_once=50, seed=1)
     assert abs(many.trace - values.sum()) < 4 * many.trace_error
     assert many.trace_error < abs(values).sum()
+
+
+def test_products_agree_with_curvlinops():
+    """Another library's Hessian of the same loss, over the same batches."""
+    curvlinops = pytest.importorskip("curvlinops", reason="curvlinops is not installed")
+    model, data = small_net(), small_data()
+    with torch.no_grad():
+        model.train()(data[0])
+    model.eval()
+    loss = DataLoss(nn.functional.cross_entropy, data, batch_size=16)
+    theirs = curvlinops.HessianLinearOperator(
+        model, nn.CrossEntropyLoss(), list(model.parameters()), list(loss.batches())
+    )
+    product = HessianProduct(model, loss)
+    generator = torch.Generator().manual_seed(3)
+    vectors = torch.randn(4, product.size, generator=generator, dtype=torch.float64)
+    for vector, mine in zip(vectors, product(vectors), strict=True):
+        torch.testing.assert_close(theirs @ vector, mine, rtol=1e-10, atol=1e-12)
+    dense = torch.stack([theirs @ row for row in torch.eye(product.size, dtype=torch.float64)])
+    found = hessian_spectrum(model, loss, vectors=1, steps=200)
+    assert found.largest.value == pytest.approx(float(torch.linalg.eigvalsh(dense)[-1]), abs=1e-9)
 
 
 def test_lanczos_keeps_its_basis_orthogonal():

@@ -1,12 +1,16 @@
 """Shared parts of these tests: results made by hand, an axes to draw on, a page to read."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from heatgrad.report import write_report
 from heatgrad.study import Record, Results, StudySpec
+from heatgrad.study.geometry import measurements
 from heatgrad.study.plan import plan
+from heatgrad.study.store import Measured
 from heatgrad.study.trial import CURVES
 
 ENVIRONMENT = {
@@ -136,6 +140,57 @@ def page_path(make_results, tmp_path_factory):
     """Write the page of a finished study of four tasks once."""
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_report(make_results(notes=["A note."], question="A question?"), path)
+    return path
+
+
+GEOMETRY = {
+    "sharpness": {"kind": "sharpness", "radius": 0.05, "margin": 0.001},
+    "spectrum": {"kind": "spectrum", "of": "largest", "margin": 1.0},
+    "path": {"kind": "path", "margin": 0.01},
+    "surface": {"kind": "surface", "points": 11},
+}
+
+
+def _measured(measurement):
+    """Return what might have been measured: arms differ, blocks scatter, a surface has a hole."""
+    trial, kind = measurement.trial, measurement.spec.kind
+    place = list(ARMS).index(trial.arm_name)
+    rng = np.random.default_rng([trial.block, place])
+    at = np.linspace(0, 1, 11)
+    if kind == "sharpness":
+        value = {"value": 0.01 * (1 + place) + rng.normal(0, 1e-4), "error": 0.001, "loss": 0.1}
+    elif kind == "spectrum":
+        grid = np.linspace(-1, 10, 61)
+        density = np.exp(-(grid**2)) + 0.01 * np.exp(-((grid - 5 - place) ** 2))
+        value = {"largest": 5.0 + place + rng.normal(), "trace": 9.0, "negative_mass": 0.4}
+        value |= {"at": grid.tolist(), "density": density.tolist()}
+    elif kind == "path":
+        losses = 0.1 + 0.02 * place * at * (1 - at)
+        value = {"value": 0.005 * place, "at": at.tolist(), "losses": losses.tolist()}
+    else:
+        side = np.linspace(-1, 1, 11)
+        losses = (0.1 + side[:, None] ** 2 + (1 + place) * side[None, :] ** 2).tolist()
+        losses[0][0] = losses[0][10] = losses[10][0] = losses[10][10] = None
+        value = {"across": side.tolist(), "up": side.tolist(), "losses": losses, "holes": 4}
+    key, name = measurement.key, measurement.name
+    return Measured(key, name, trial.key, value, 1.0, "2025-01-01T00:00:00+00:00")
+
+
+@pytest.fixture(scope="session")
+def measured_results(make_results):
+    """Return results of three arms on one task, with everything of the landscape measured."""
+    arms = {name: ARMS[name] for name in ("SGD", "Adam", "diffusion 0.1")}
+    tasks = {"spiral": TASKS["spiral"]}
+    results = make_results(arms=arms, tasks=tasks, geometry=GEOMETRY, confirmatory=["Adam"])
+    found = [_measured(m) for m in measurements(results.study, results.records)]
+    return replace(results, measured={one.key: one for one in found})
+
+
+@pytest.fixture(scope="session")
+def landscape_path(measured_results, tmp_path_factory):
+    """Write the page of that study once."""
+    path = tmp_path_factory.mktemp("landscape") / "report.html"
+    write_report(measured_results, path)
     return path
 
 

@@ -28,24 +28,28 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, page_path):
-    """Return the function `width -> page`, opened; at the end nothing else was asked for."""
-    messages, requests, opened = [], [], []
+    """Return the function `width -> page`, opened; at the end nothing else was asked for.
 
-    def open_(width, scheme="light"):
+    It opens another page if one is given.
+    """
+    messages, requests, opened, shown = [], [], [], set()
+
+    def open_(width, scheme="light", path=page_path):
         size = {"width": width, "height": 900}
         page = browser.new_page(viewport=size, color_scheme=scheme)
         page.on("console", lambda message: messages.append(message.text))
         page.on("pageerror", lambda error: messages.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(page_path.as_uri(), wait_until="load")
+        page.goto(path.as_uri(), wait_until="load")
         opened.append(page)
+        shown.add(path.as_uri())
         return page
 
     yield open_
     for page in opened:
         page.close()
     assert messages == []
-    assert {url for url in requests if not url.startswith("data:")} == {page_path.as_uri()}
+    assert {url for url in requests if not url.startswith("data:")} == shown
 
 
 @pytest.mark.parametrize("width", [1200, 390])
@@ -161,3 +165,36 @@ def test_print(open_page):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert min(min(s) for s in page.locator("figure svg").evaluate_all(SIZES)) > 80
     assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+PICTURE = "canvas => canvas.toDataURL()"
+
+
+def test_a_surface_is_drawn_and_turns(open_page, landscape_path):
+    """Every face is drawn but those at the hole; the mouse and the arrow keys turn it."""
+    page = open_page(1200, path=landscape_path)
+    canvas = page.locator("canvas.relief").first
+    canvas.scroll_into_view_if_needed()
+    assert canvas.get_attribute("data-faces") == str(10 * 10 - 4)
+    before = canvas.evaluate(PICTURE)
+    assert len(before) > 10_000  # an empty canvas has a tenth of that
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 150, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 250, box["y"] + 120, steps=4)
+    page.mouse.up()
+    turned = canvas.evaluate(PICTURE)
+    assert turned != before
+    canvas.focus()
+    page.keyboard.press("ArrowLeft")
+    assert canvas.evaluate(PICTURE) != turned
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_landscape_fits(open_page, landscape_path, width):
+    page = open_page(width, path=landscape_path)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    sizes = page.locator("section[aria-labelledby=landscape] svg, canvas").evaluate_all(SIZES)
+    assert len(sizes) == 2 + 2 + 1 + 3 + 3
+    assert min(min(size) for size in sizes) > 80
+    assert page.evaluate(OVERLAPS) == 0

@@ -8,7 +8,14 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from heatgrad.study.metric import METRICS
@@ -47,6 +54,7 @@ class StudyProgress:
         )
         self._trial_bar = self._trials.add_task("trials", total=self._total, completed=self._done)
         self._epoch_bar = self._epochs.add_task("epochs", total=self._num_epochs)
+        self._measure_bar: TaskID | None = None
         self._shown, self._next_look = Table(), 0.0
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         if self._done and self._done < self._total:
@@ -80,6 +88,15 @@ class StudyProgress:
             self._live.update(Group(self._shown, self._trials, self._epochs))
         elif self._done == self._total:
             self._console.print(f"{self._done} of {self._total} trials done")
+
+    def measured(self, done: int, total: int) -> None:
+        """Show how many measurements of the landscape are made."""
+        if self._console.is_terminal:
+            if self._measure_bar is None:
+                self._measure_bar = self._trials.add_task("landscape", total=total)
+            self._trials.update(self._measure_bar, completed=done)
+        elif done == total or 10 * done // total > 10 * (done - 1) // total:
+            self._console.print(f"{done} of {total} measurements of the landscape made")
 
     def _print_tenth(self, epochs: int) -> None:
         """Say how far it is: trials that are trained at once are done all at the end."""

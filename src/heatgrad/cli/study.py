@@ -72,7 +72,13 @@ def run(
     try:
         with progress.StudyProgress(study, place) as shown:
             results = run_study(
-                study, out=folder, store=store, workers=workers, ray=ray, on_progress=shown.update
+                study,
+                out=folder,
+                store=store,
+                workers=workers,
+                ray=ray,
+                on_progress=shown.update,
+                on_measured=shown.measured,
             )
     except KeyboardInterrupt:
         raise RunError(

@@ -39,6 +39,9 @@ def print_estimate(study: StudySpec, place: str | Path, *, workers: int) -> None
         f"about {result.hours:.2f} hours on {max(1, workers)} worker(s), measured from a few "
         f"steps of every arm",
     )
+    if study.geometry:
+        names = ", ".join(study.geometry)
+        console.print(f"Not counted: measurements of the landscape after training ({names}).")
 
 
 def print_presets() -> None:
@@ -71,6 +74,10 @@ def print_status(results: Results, place: str | Path) -> None:
     if study.tuning is not None:
         planned = len(study.arms) * sum(map(study.num_tuning_trials_of, study.tasks))
         console.print(f"tuning: {len(results.tuning_records)}/{planned} trials")
+    geometry = results.geometry
+    if geometry.num_planned:
+        made = geometry.num_planned - geometry.num_missing
+        console.print(f"landscape: {made}/{geometry.num_planned} measurements")
     console.print(
         f"{done} of {results.num_planned} trials stored"
         + (

@@ -65,7 +65,7 @@ def sharpness(
     radius: float,
     *,
     kind: Kind = "average",
-    scale: Scale = "filter",
+    scale: Scale = "element",
     noise: Noise = "normal",
     draws: int = 20,
     steps: int = 20,
@@ -91,7 +91,8 @@ def sharpness(
         loss: A `DataLoss`, or a function that takes the network and returns a scalar.
         radius: ρ, positive [1, or the weights' own unit for `"raw"`].
         kind: The average over directions, or the worst case.
-        scale: T: `"filter"`, `"element"`, or `"raw"`.
+        scale: T: `"element"`, which no rescaling fools, `"filter"`, which none before batch
+            normalisation does, or `"raw"`.
         noise: The distribution of z: standard normal, or signs.
         draws: Directions of the average, at least 1.
         steps: Of the search for the worst case, at least 1.
