@@ -12,11 +12,12 @@ from heatgrad.landscape.norms import recalibrate
 from heatgrad.landscape.objective import DataLoss
 from heatgrad.landscape.path import interpolate
 from heatgrad.landscape.portrait import Portrait, portray
-from heatgrad.landscape.sharpness import Sharpness, sharpness
+from heatgrad.landscape.sharpness import RAY_SHARPNESS, Sharpness, sharpness
 from heatgrad.landscape.spectrum import Extreme, Spectrum, hessian_spectrum
 from heatgrad.landscape.surface import Surface, surface
 
 __all__ = [
+    "RAY_SHARPNESS",
     "Alignment",
     "Curve",
     "DataLoss",

@@ -11,7 +11,7 @@ from heatgrad.landscape.barrier import LossPath
 from heatgrad.landscape.objective import DataLoss
 from heatgrad.landscape.path import interpolate
 from heatgrad.landscape.scales import Scale
-from heatgrad.landscape.sharpness import Noise, Sharpness, check_sharpness, sharpness
+from heatgrad.landscape.sharpness import RAY_SHARPNESS, Noise, Sharpness, check_sharpness, sharpness
 from heatgrad.landscape.spectrum import Spectrum, check_spectrum, hessian_spectrum
 from heatgrad.landscape.surface import Surface, check_grid, surface
 
@@ -101,7 +101,7 @@ def portray(
             "filter": average(radius, "filter"),
             "element": average(radius, "element"),
             "worst, filter": sharpness(model, loss, radius, kind="worst", seed=seed),
-            "raw ±0.1": average(0.1, "raw", "sign"),
+            "raw ±0.1": average(**RAY_SHARPNESS),
         }
     if "path" in measures and first is not None:
         on_measure("path")

@@ -1,9 +1,10 @@
 """Sharpness: how much the loss rises around a solution."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,10 +17,15 @@ from heatgrad.landscape.norms import Statistics, check_statistics, inputs_for, k
 from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
 from heatgrad.landscape.scales import Scale, scales_of
 
-__all__ = ["Noise", "Sharpness", "check_sharpness", "sharpness"]
+__all__ = ["RAY_SHARPNESS", "Noise", "Sharpness", "check_sharpness", "sharpness"]
 
 Kind = Literal["average", "worst"]
 Noise = Literal["normal", "sign"]
+
+# The "random perturbations of magnitude ± 0.1" of [Ray] D.3, as options of `sharpness`.
+RAY_SHARPNESS: Mapping[str, Any] = MappingProxyType(
+    {"radius": 0.1, "scale": "raw", "noise": "sign"}
+)
 
 
 @dataclass(frozen=True)
@@ -83,8 +89,9 @@ def sharpness(
     not count as sharpness. The worst case is a lower bound of the true one: the best point of
     `steps` projected steps, $v \leftarrow \rho\, T g / |T g|$ with the gradient g at the point.
 
-    The paper's "random perturbations of magnitude ± 0.1" ([Ray] D.3) is `radius=0.1, scale="raw",
-    noise="sign"`; what it measures changes when the weights are rescaled and the function is not.
+    The paper's "random perturbations of magnitude ± 0.1" ([Ray] D.3) is `sharpness(model, loss,
+    **RAY_SHARPNESS)`; what it measures changes when the weights are rescaled and the function is
+    not.
 
     Args:
         model: The network; it is left as it was. Dropout is off.
