@@ -16,7 +16,7 @@ from heatgrad.report import (
     variance_bars,
     write_report,
 )
-from heatgrad.report.page import _templates
+from heatgrad.report.writing import _templates
 from heatgrad.study import METRICS, Results
 
 HOSTILE = """<script>alert("x")</script> & '"><img src=x onerror=alert(1)> $\\x$"""

@@ -72,8 +72,8 @@ def landscape(
     from heatgrad.cli import networks
     from heatgrad.core.errors import RunError, SpecError
     from heatgrad.landscape.portrait import MEASURES, portray
-    from heatgrad.report.page import check_replaceable
     from heatgrad.report.portraits import write_landscape
+    from heatgrad.report.writing import check_replaceable
 
     check_replaceable(out)
     sys.path.insert(0, str(Path.cwd()))

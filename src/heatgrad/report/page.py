@@ -1,15 +1,10 @@
 """One self-contained HTML page from the results of a study."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-import heatgrad
 from heatgrad.core.errors import StoreError
 from heatgrad.report.geometry import geometry_blocks
 from heatgrad.report.matrix import verdict_matrices
@@ -17,15 +12,13 @@ from heatgrad.report.panels import Part
 from heatgrad.report.pictures import noise_pictures
 from heatgrad.report.rows import regimes_of
 from heatgrad.report.sections import summary, task_sections
-from heatgrad.report.theme import theme_css, themed, word_class
 from heatgrad.report.when import when
+from heatgrad.report.writing import write_page
 from heatgrad.study import METRICS, Results
 from heatgrad.study.verdict import show_value
 
-__all__ = ["check_replaceable", "hash_of", "templates", "write_report"]
+__all__ = ["write_report"]
 
-# Marks our pages: only what carries it is replaced.
-GENERATOR = '<meta name="generator" content="heatgrad'
 # What each verdict means, for the page's key.
 KEY = {
     "INVALID": "too many runs diverged, equal arms differ, or the search hit the end of a range",
@@ -72,12 +65,12 @@ def write_report(results: Results, path: str | Path, *, parts: Sequence[Part] = 
     study, verdicts = results.study, results.verdicts()
     everything = (*results.records, *results.tuning_records)
     metric = METRICS[study.metric]
-    sections, environment = task_sections(results, verdicts), templates()
-    landscape = geometry_blocks(results)
-    script = environment.get_template("page.js").render()
-    if any(block.reliefs for block in landscape):
-        script += environment.get_template("relief.js").render()
-    page = environment.get_template("page.html").render(
+    sections, landscape = task_sections(results, verdicts), geometry_blocks(results)
+    has_reliefs = any(block.reliefs for block in landscape)
+    write_page(
+        path,
+        "page.html",
+        scripts=("page.js", *(["relief.js"] if has_reliefs else [])),
         title=study.title or study.name,
         study=study,
         summary=summary(results, verdicts),
@@ -103,46 +96,7 @@ def write_report(results: Results, path: str | Path, *, parts: Sequence[Part] = 
         spec=json.dumps(_resolved(results), indent=2, ensure_ascii=False),
         environments=_environments(results),
         hours=sum(r.seconds for r in everything) / 3600,
-        version=heatgrad.__version__,
-        theme=theme_css(),
-        script=script,
-        script_hash=hash_of(script),
     )
-    try:
-        check_replaceable(Path(path))
-        Path(path).write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write the page '{path}': {error.strerror}") from error
-
-
-def templates() -> Environment:
-    """Return the templates, in which all that is written by users is text."""
-    loader = PackageLoader("heatgrad.report", "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters |= {"themed": themed, "word_class": word_class, "sort_key": _sort_key}
-    return environment
-
-
-def _sort_key(value: float) -> str:
-    """Return a number as JavaScript reads it."""
-    return repr(float(value)).replace("inf", "Infinity")
-
-
-def hash_of(script: str) -> str:
-    """Return what a content security policy allows: this script, and no other."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
-
-
-def check_replaceable(path: Path) -> None:
-    """Raise StoreError if the path holds something else than an older page of ours."""
-    if not path.exists() or path.is_dir():
-        return
-    with path.open("rb") as file:
-        start = file.read(4096)
-    if start and GENERATOR.encode() not in start:
-        raise StoreError(f"'{path}' is not a page of heatgrad; give another file with --out")
 
 
 def _resolved(results: Results) -> dict[str, Any]:

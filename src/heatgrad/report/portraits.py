@@ -8,11 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-import heatgrad
-from heatgrad.core.errors import StoreError
 from heatgrad.landscape.portrait import Portrait
 from heatgrad.report.contours import Relief, contour_picture, relief_of
-from heatgrad.report.page import check_replaceable, hash_of, templates
 from heatgrad.report.panels import LegendEntry, Picture
 from heatgrad.report.rows import EMPTY, Cell
 from heatgrad.report.style import (
@@ -27,7 +24,7 @@ from heatgrad.report.style import (
     set_log_scale,
     to_svg,
 )
-from heatgrad.report.theme import theme_css
+from heatgrad.report.writing import write_page
 
 __all__ = ["PortraitRow", "portrait_rows", "write_landscape"]
 
@@ -78,8 +75,6 @@ def write_landscape(
     Raises:
         StoreError: If the place is taken by another file, or cannot be written.
     """
-    environment = templates()
-    script = "".join(environment.get_template(name).render() for name in ("page.js", "relief.js"))
     columns, rows = portrait_rows(portraits)
     pictures = [
         (heading, picture)
@@ -90,23 +85,17 @@ def write_landscape(
         )
         if (picture := draw(portraits)) is not None
     ]
-    page = environment.get_template("landscape.html").render(
+    write_page(
+        path,
+        "landscape.html",
+        scripts=("page.js", "relief.js"),
         title=title,
         note=note,
         columns=columns,
         rows=rows,
         pictures=pictures,
         reliefs=_reliefs(portraits),
-        version=heatgrad.__version__,
-        theme=theme_css(),
-        script=script,
-        script_hash=hash_of(script),
     )
-    try:
-        check_replaceable(Path(path))
-        Path(path).write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write the page '{path}': {error.strerror}") from error
 
 
 def _cells(portrait: Portrait) -> dict[str, Cell]:
