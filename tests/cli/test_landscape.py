@@ -33,6 +33,10 @@ MODULE = '''
         return list(zip(x.split(25), y.split(25)))
 
 
+    def wide():
+        return torch.zeros(60, 5), torch.zeros(60, dtype=torch.long)
+
+
     def nothing():
         return []
 
@@ -184,13 +188,19 @@ def test_bad_input_is_one_line(refused, own, finished, tmp_path, page):
         ((other, *MINE, *out), ["do not fit the network", "size mismatch"]),
         ((noise, *MINE, *out), ["cannot read", "save a state_dict"]),
         ((number, *MINE, *out), ["holds no state_dict"]),
-        ((file, "--model", "own_networks:mak", *MINE[2:], *out), ["cannot import model"]),
+        ((file, "--model", "own_networks:mak", *MINE[2:], *out), ["cannot import --model"]),
         ((file, "--model", "own_networks:needs", *MINE[2:], *out), ["--model", "size"]),
         ((file, *MINE[:2], "--data", "own_networks:nothing", *out), ["at least one example"]),
         ((file, *MINE, "--points", 4, *out), ["points must be odd"]),
         ((file, *MINE, "--radius", -1, *out), ["radius must be positive"]),
         ((file, *MINE, "--measure", "volume", *out), ["measures must be of"]),
         ((file, *MINE, "--directions", "pca", *out), ["add --trajectory"]),
+        ((file, file, *MINE, *out), ["must be different ones"]),
+        ((file, "--model", "mine", *MINE[2:], *out), ["--model must be 'package.module:name'"]),
+        ((file, *MINE[:2], "--data", "own_networks:wide", *out), ["must go together", "(60, 5)"]),
+        ((file, *MINE, "--loss", "nope", *out), ["unknown loss 'nope'"]),
+        ((file, *MINE, "--task", "spiral", *out), ["--task and --arm are of a study"]),
+        ((file, *MINE, "--measure", "path", *out), ["a path needs two networks"]),
         ((finished, "--arm", "SDG", *out), ["no arm 'SDG'", "did you mean 'SGD'?"]),
         ((finished, "--block", 9, *out), ["no finished run of block 9"]),
         ((tmp_path / "nowhere", *out), ["no study in"]),
@@ -213,3 +223,17 @@ def test_another_file_is_not_replaced(refused, own, page):
         page,
         naming=["not a page of heatgrad"],
     )
+
+
+def test_a_network_that_is_none_has_a_page_with_a_hole(heatgrad, own, page):
+    """Weights that are NaN: nothing is measured, and the surface is one hole, counted."""
+    file = own("nan.pt")
+    state = torch.load(file)
+    state["0.weight"][0, 0] = float("nan")
+    torch.save(state, file)
+    outcome = heatgrad("landscape", file, *MINE, *QUICK, "--out", page)
+    assert outcome.code == 0, outcome.err
+    text = " ".join(page.read_text().split())
+    assert "Hatched: not finite, at so many places: nan 25." in text
+    assert "No loss is finite." in text
+    assert "eigenvalue" not in outcome.out

@@ -184,3 +184,49 @@ def test_what_goes_wrong_in_a_thread_is_raised(threads):
     with pytest.raises(ZeroDivisionError):
         in_threads(make, [1, 0, 2])
     assert torch.get_num_threads() == threads
+
+
+def losses_both_ways(model, loss, threads):
+    inputs = list(loss.inputs()) if batch_norms(model) else None
+    ground = Ground(model.eval(), loss, list(model.parameters()), inputs)
+    moves = moves_of(model)
+    return [ground.at(move) for move in moves], ground.losses(moves)
+
+
+def test_odd_chains_are_no_chains(threads):
+    """A norm used twice, inputs of three axes, a criterion that looks at the network."""
+    torch.manual_seed(0)
+    x, y = torch.randn(40, 4, dtype=torch.float64), torch.arange(40) % 3
+    norm = nn.BatchNorm1d(8)
+    twice = nn.Sequential(
+        *(nn.Linear(4, 8), norm, nn.ReLU(), nn.Linear(8, 8), norm, nn.ReLU(), nn.Linear(8, 3))
+    ).double()
+    deep = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)).double()
+    plain = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+
+    def decayed(outputs, labels):
+        return cross_entropy(outputs, labels) + 0.1 * sum((p**2).sum() for p in plain.parameters())
+
+    mse = nn.functional.mse_loss
+    for model, loss in (
+        (twice, DataLoss(cross_entropy, (x, y), batch_size=16)),
+        (deep, DataLoss(mse, (x[:, None], x[:, None, :1]), batch_size=16)),
+        (deep, DataLoss(mse, (x.view(8, 5, 4), x.view(8, 5, 4)[..., :1]), batch_size=3)),
+        (plain, DataLoss(decayed, (x, y), batch_size=16)),
+    ):
+        expected, found = losses_both_ways(model, loss, threads)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_loader_is_read_by_one_thread(threads, images):
+    """Two would take batches from one another."""
+
+    class Loader:
+        def __iter__(self):
+            self.left = list(zip(*(part.split(5) for part in images), strict=True))
+            while self.left:
+                yield self.left.pop(0)
+
+    model = NETWORKS["CNN"]().double()
+    expected, found = losses_both_ways(model, DataLoss(cross_entropy, Loader()), threads)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)

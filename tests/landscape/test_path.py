@@ -142,7 +142,7 @@ def test_networks_that_differ(net, data):
     loss = DataLoss(cross_entropy, data)
     wider = nn.Sequential(nn.Linear(3, 9), nn.BatchNorm1d(9), *net[2:]).double()
     with pytest.raises(
-        ValueError, match=r"one architecture, got shape \(8, 3\) and shape \(9, 3\)"
+        ValueError, match=r"one architecture, got shape \(8, 3\) of float64 and shape \(9, 3\)"
     ):
         interpolate(net, wider, loss)
     bare = copy.deepcopy(net)

@@ -64,7 +64,7 @@ def test_the_worst_case_of_a_quadratic(point):
 
     for seed in range(3):
         found = sharpness(point([0.0, 0, 0]), bowl, 0.3, kind="worst", scale="raw", seed=seed)
-        assert found.value == pytest.approx(0.09 * 9 / 2, rel=1e-9)
+        assert found.value == pytest.approx(0.09 * 9 / 2, rel=1e-3)
         assert np.isnan(found.error)
 
 
@@ -200,3 +200,36 @@ def test_no_data():
         DataLoss(cross_entropy, (torch.zeros(3, 3), torch.zeros(2)))
     with pytest.raises(ValueError, match="at least one example, got none"):
         DataLoss(cross_entropy, [])
+
+
+def test_the_worst_case_at_a_saddle(point):
+    """Up along one axis, steeper down along others: the ascent finds the axis."""
+    for h in ([2.0, -3.0, -3.0], [1.0, -9.0, -9.0, -9.0]):
+        weights = torch.tensor(h, dtype=torch.float64)
+        for seed in range(4):
+            found = sharpness(
+                point([0.0] * len(h)),
+                lambda m, weights=weights: (weights * m.x**2).sum() / 2,
+                0.3,
+                kind="worst",
+                scale="raw",
+                steps=60,
+                seed=seed,
+            )
+            assert found.value == pytest.approx(0.3**2 * h[0] / 2, rel=0.05), (h, seed)
+
+
+def test_a_loss_that_is_none_is_not_flat(point):
+    """NaN at the solution or on the way is told, and not taken for no rise."""
+    solution = point([1.0])
+    found = sharpness(
+        solution,
+        lambda m: -torch.log(0.05 - (m.x - 1).abs()).sum(),
+        0.1,
+        kind="worst",
+        scale="raw",
+    )
+    assert np.isnan(found.value)
+    broken = point([float("nan")])
+    for kind in ("average", "worst"):
+        assert np.isnan(sharpness(broken, lambda m: m.x.sum(), 0.1, kind=kind, scale="raw").value)

@@ -166,7 +166,7 @@ def test_what_is_not_repeatable_is_refused():
     def noisy(net):
         return nn.functional.cross_entropy(net.train()(x), y)
 
-    with pytest.raises(ValueError, match="the same value when it is asked twice, got"):
+    with pytest.raises(ValueError, match="the same when it is asked twice, batch by batch, got"):
         hessian_spectrum(model, noisy)
     with pytest.raises(ValueError, match="loss must be a DataLoss, or a function"):
         hessian_spectrum(model, 3)

@@ -77,11 +77,15 @@ def landscape(
 
     check_replaceable(out)
     sys.path.insert(0, str(Path.cwd()))
+    if measure == ["path"] and (len(places) == 1 or trajectory) and not Path(places[0]).is_dir():
+        raise SpecError("a path needs two networks, got one")
     if len(places) == 1 and model is None and not Path(places[0]).is_file():
         found = networks.of_study(
             places[0], task=task, arms=arm or (), regime=regime, block=block, examples=examples
         )
     else:
+        if task is not None or arm:
+            raise SpecError("--task and --arm are of a study, got files of weights")
         found = networks.of_files(places, model, data, loss)
     measured, way = found.by_name, list[dict[str, Any]]()
     if trajectory:
@@ -117,8 +121,8 @@ def landscape(
                 )
             )
             first = network if first is None else first
-    except ValueError as error:
-        raise SpecError(str(error)) from error
+    except (ValueError, RuntimeError) as error:
+        raise SpecError(" ".join(str(error).split())) from error
     except KeyboardInterrupt:
         raise RunError("interrupted; no page was written") from None
     write_landscape(portraits, out, title=found.title, note=found.note)

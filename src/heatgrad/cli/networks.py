@@ -1,13 +1,11 @@
 """Networks to be measured: those of a study, or those whose weights lie in files."""
 
-import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -22,8 +20,6 @@ from heatgrad.study.trial import Trial
 from heatgrad.training import LOSSES
 
 __all__ = ["Networks", "of_files", "of_study"]
-
-_UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, SafetensorError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,10 @@ def of_files(places: Sequence[str], model: str | None, data: str | None, loss: s
         raise SpecError(
             f"files of weights need --model and --data as 'package.module:name', got no {missing}"
         )
-    make, load = lookup(model, {}, "model"), lookup(data, {}, "data")
+    if len(set(places)) < len(places):
+        raise SpecError(f"files of weights must be different ones, got {', '.join(places)}")
+    make, load = _imported(model, "--model"), _imported(data, "--data")
+    criterion = lookup(loss, LOSSES, "loss")
     names = [Path(place).stem for place in places]
     if len(set(names)) < len(names):
         names = list(places)
@@ -118,13 +117,36 @@ def of_files(places: Sequence[str], model: str | None, data: str | None, loss: s
         for name, place in zip(names, places, strict=True)
     }
     try:
-        objective = DataLoss(lookup(loss, LOSSES, "loss"), build(load, "--data"))
+        objective = DataLoss(criterion, build(load, "--data"))
     except (TypeError, ValueError) as error:
         raise SpecError(
             f"--data must give inputs and labels, or batches of both: {error}"
         ) from error
+    for name, network in networks.items():
+        _check_fits(name, network, objective)
     note = f"{loss} on {objective.num_examples:,} examples."
     return Networks(networks, objective, ", ".join(names), note)
+
+
+def _imported(path: str, option: str) -> Any:
+    if ":" not in path:
+        raise SpecError(f"{option} must be 'package.module:name', got '{path}'")
+    return lookup(path, {}, option)
+
+
+@torch.no_grad()
+def _check_fits(name: str, network: nn.Module, loss: DataLoss) -> None:
+    """Take one batch through a network and the loss."""
+    x, y = next(loss.batches())
+    try:
+        loss.criterion(network(x), y)
+    except Exception as error:  # whatever a network of the user's own may raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        shapes = f"inputs {tuple(x.shape)}, labels {tuple(y.shape)} of {y.dtype}"
+        raise SpecError(
+            f"the network, the data and the loss must go together, got {shapes} for {name}: "
+            f"{reason}"
+        ) from error
 
 
 def _with_weights(network: nn.Module, place: str) -> nn.Module:
@@ -134,7 +156,10 @@ def _with_weights(network: nn.Module, place: str) -> nn.Module:
         network.load_state_dict(state)
     except (RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())
-        raise SpecError(f"the weights in '{place}' do not fit the network: {reason}") from error
+        hint = "; take the prefix 'module.' off its names" if "module." in reason else ""
+        raise SpecError(
+            f"the weights in '{place}' do not fit the network: {reason}{hint}"
+        ) from error
     return network.eval()
 
 
@@ -146,8 +171,8 @@ def _state_in(place: str) -> dict[str, Any]:
         if Path(place).suffix == ".safetensors":
             return dict(load_file(place))
         found = torch.load(place, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # a damaged file may raise anything
+        reason = type(error).__name__
         raise SpecError(
             f"cannot read '{place}' as weights: {reason}; save a state_dict with torch.save"
         ) from error

@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from heatgrad.landscape.gauge import Weights, without_scales
-from heatgrad.landscape.path import check_alike
+from heatgrad.landscape.path import check_alike, copied
 from heatgrad.landscape.units import Place, Units, units_of
 
 __all__ = ["Alignment", "align"]
@@ -69,7 +69,8 @@ def align(
         tries: Starts of the search, at least 1: layer by layer from the inputs, then the order as
             it is, then random ones.
         seed: Of random orders.
-        inputs: A batch on which the copy is compared with the original, if given.
+        inputs: A batch on which the copy is compared with the original; give one where you can:
+            which axis of a tensor holds the units is read from the kinds of layers alone.
 
     Raises:
         ValueError: If the networks differ in architecture, or have layers that are not known.
@@ -89,6 +90,9 @@ def align(
     if tries < 1:
         raise ValueError(f"tries must be at least 1, got {tries}")
     check_alike(model_a, model_b)
+    every = [name for name, _ in model_a.named_parameters(remove_duplicate=False)]
+    if len(every) > sum(1 for _ in model_a.named_parameters()):
+        raise ValueError("networks to be aligned must not share parameters between layers")
     groups, factors = units_of(model_a)
     a, b = (without_scales(model, factors) for model in (model_a, model_b))
     match = _Match(groups, a, b)
@@ -105,7 +109,7 @@ def align(
             start = [rng.permutation(group.size) for group in groups]
         found.append(match.improved(start, rng))
     best = max(found, key=match.cosine)
-    model = copy.deepcopy(model_b)
+    model = copied(model_b)
     _reorder(model, groups, best)
     if inputs is not None:
         _check_same(model_b, model, inputs)

@@ -26,11 +26,12 @@ def losses_along(
     refine: bool,
     dropout: bool,
     statistics: str,
+    seed: int = 0,
 ) -> LossPath:
     """Return the loss of a network that is put at the places of a path.
 
     Args:
-        walker: The network, in evaluation mode.
+        walker: The network, `quiet`.
         go: Puts its parameters at a place between 0 and 1.
         objective: The loss.
         inputs: What running statistics are estimated by, anew at every place; None if they stay.
@@ -38,6 +39,7 @@ def losses_along(
         refine: Whether the top is looked for between places, by golden sections.
         dropout: Whether dropout is on while statistics are estimated.
         statistics: What the path says was done about them.
+        seed: Of dropout's masks, at every place.
 
     Raises:
         ValueError: If there are fewer than two points.
@@ -48,6 +50,7 @@ def losses_along(
     def shares(place: float) -> NDArray[np.float64]:
         go(place)
         if inputs is not None:
+            torch.manual_seed(seed)
             recalibrate(walker, inputs, dropout=dropout)
         return pieces_of(objective, walker)
 

@@ -4,8 +4,9 @@ What `recalibrate` and a forward pass compute, for one thread, without what is n
 shifts in front of batch normalisation, running statistics written down, activations kept.
 """
 
+import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,19 +33,25 @@ class Link:
     rectify: bool = False
 
 
-def links_of(model: nn.Module) -> list[Link] | None:
+def links_of(model: nn.Module, inputs: Iterable[Tensor]) -> list[Link] | None:
     """Return the layers of a fully connected network in their order; None if it is another.
 
     Args:
         model: The network, in evaluation mode.
+        inputs: All that it will be given.
     """
     links: list[Link] = []
     line = _in_line(model)
-    for module in line or ():
+    if line is None or len(set(map(id, line))) < len(line):  # a layer that is used twice
+        return None
+    is_flat = isinstance(next(iter(line), None), nn.Flatten)
+    if not is_flat and any(x.dim() != 2 for x in inputs):
+        return None
+    for module in line:
         last = links[-1] if links else None
         if type(module) is nn.Linear:
             links.append(Link(module))
-        elif isinstance(module, nn.Flatten) and not links and module.start_dim == 1:
+        elif isinstance(module, nn.Flatten) and not links and _is_whole(module):
             continue
         elif type(module) is nn.BatchNorm1d and last and not (last.norm or last.rectify):
             last.norm = module
@@ -163,11 +170,15 @@ def _double(values: Tensor | None, missing: float = 0.0) -> Vector:
     return np.asarray(missing) if values is None else values.detach().double().numpy()
 
 
+def _is_whole(module: nn.Flatten) -> bool:
+    return module.start_dim == 1 and module.end_dim == -1
+
+
 def _in_line(model: nn.Module) -> list[nn.Module] | None:
     """Return the modules of a network whose graph is a line; None if it is not."""
     try:
-        graph = fx.Tracer().trace(model)
-    except (fx.proxy.TraceError, TypeError, RuntimeError):
+        graph = fx.Tracer().trace(copy.deepcopy(model))
+    except Exception:  # whatever the network does with what is no tensor: it is no chain
         return None
     nodes = list(graph.nodes)
     if [n.op for n in nodes] != ["placeholder", *["call_module"] * (len(nodes) - 2), "output"]:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from heatgrad.landscape.along import losses_along
 from heatgrad.landscape.barrier import LossPath
 from heatgrad.landscape.norms import Statistics, check_statistics, inputs_for, training_norms
-from heatgrad.landscape.objective import Objective, check_repeatable, objective_of
-from heatgrad.landscape.path import check_alike
+from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
+from heatgrad.landscape.path import check_alike, copied
 
 __all__ = ["Curve", "connect"]
 
@@ -62,19 +62,19 @@ class Curve:
         """
         check_statistics(statistics)
         objective = objective_of(loss)
-        walker = copy.deepcopy(self.start).eval()
-        inputs = inputs_for(objective, walker, statistics, recalibrate_on)
-        check_repeatable(objective, walker)
-        return losses_along(
-            walker,
-            self._walk(walker),
-            objective,
-            inputs,
-            points=points,
-            refine=refine,
-            dropout=dropout,
-            statistics=statistics if inputs is not None else "frozen",
-        )
+        with quiet(copied(self.start)) as walker:
+            inputs = inputs_for(objective, walker, statistics, recalibrate_on)
+            check_repeatable(objective, walker)
+            return losses_along(
+                walker,
+                self._walk(walker),
+                objective,
+                inputs,
+                points=points,
+                refine=refine,
+                dropout=dropout,
+                statistics=statistics if inputs is not None else "frozen",
+            )
 
     def _walk(self, walker: nn.Module) -> Callable[[float], None]:
         corners = [list(m.parameters()) for m in (self.start, self.bend, self.end)]
@@ -134,7 +134,7 @@ def connect(
     _check(kind, steps, lr)
     check_alike(model_a, model_b)
     objective = objective_of(loss)
-    bend, walker = (copy.deepcopy(model_a).requires_grad_(True).eval() for _ in range(2))
+    bend, walker = (copied(model_a).requires_grad_(True).eval() for _ in range(2))
     check_repeatable(objective, walker)
     ends = [list(m.parameters()) for m in (model_a, model_b)]
     own = list(bend.parameters())
@@ -148,7 +148,7 @@ def connect(
     generator = torch.Generator().manual_seed(seed)
     losses = []
     count = sum(1 for _ in objective.terms(walker))
-    with training_norms(walker):
+    with training_norms(walker), torch.random.fork_rng(devices=[]):
         terms = _round_and_round(objective, walker)
         for _ in range(steps):
             t = float(torch.rand((), generator=generator))

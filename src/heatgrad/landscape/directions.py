@@ -102,6 +102,7 @@ def project(
         second: Another, not along the first.
     """
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    _check_states(states, named)
     basis = torch.stack([_flat(first), _flat(second)], 1)
     away = torch.stack(
         [_flat([state[name] - p.detach() for name, p in named.items()]) for state in states]
@@ -110,6 +111,17 @@ def project(
     rest = torch.linalg.vector_norm(away - places @ basis.T, dim=1)
     lengths = torch.linalg.vector_norm(away, dim=1)
     return Trajectory(places, torch.where(lengths > 0, rest / lengths, torch.zeros_like(rest)))
+
+
+def _check_states(states: Sequence[Mapping[str, Tensor]], named: Mapping[str, Tensor]) -> None:
+    for state in states:
+        for name, param in named.items():
+            if name not in state or state[name].shape != param.shape:
+                got = tuple(state[name].shape) if name in state else "none"
+                raise ValueError(
+                    f"a trajectory must hold state dicts of the network, got {got} for '{name}' in "
+                    f"place of {tuple(param.shape)}"
+                )
 
 
 def trajectory_plane(
@@ -133,6 +145,7 @@ def trajectory_plane(
     if len(states) < 2:
         raise ValueError(f"a trajectory must hold at least two networks, got {len(states)}")
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    _check_states(states, named)
     away = torch.stack(
         [_flat([state[name] - p.detach() for name, p in named.items()]) for state in states]
     )

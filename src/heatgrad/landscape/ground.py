@@ -83,16 +83,34 @@ class Ground:
         the network, of which nothing is known, is asked for one place after another.
         """
         if isinstance(self._objective, DataLoss) and len(moves) > 1:
-            if not self.params[0].is_cuda:
-                links = links_of(self._model)
-                return np.array(in_threads(lambda: self._apart(links), moves))
-            places = (move.of(self._start) for move in moves)
-            found = stacked_losses(
-                self._model, self._objective, self.params, places, self._inputs, self._until
-            )
-            if found is not None:
+            self._go(Move(self._start, 0.0), anew=False)
+            found = self._at_once(self._objective, moves)
+            if found is not None and self._agrees(moves[-1], found[-1]):
                 return found
         return np.array([self.at(move) for move in moves])
+
+    def _at_once(self, objective: DataLoss, moves: Sequence[Move]) -> NDArray[np.float64] | None:
+        if self.params[0].is_cuda:
+            places = (move.of(self._start) for move in moves)
+            return stacked_losses(
+                self._model, objective, self.params, places, self._inputs, self._until
+            )
+        if not objective.is_held:  # a loader is read by one thread at a time
+            return None
+        inputs = [*objective.inputs(), *(self._inputs or ())]
+        links = links_of(self._model, inputs)
+        try:
+            return np.array(in_threads(lambda: self._apart(links), moves))
+        except (RuntimeError, TypeError, IndexError):  # the plain way says what is wrong
+            return None
+
+    def _agrees(self, move: Move, value: float) -> bool:
+        """Whether a loss is what the plain way says.
+
+        A criterion may look at the network itself, which was at the solution meanwhile.
+        """
+        plain, eps = self.at(move), torch.finfo(self.params[0].dtype).eps
+        return bool(np.isclose(value, plain, rtol=1e4 * eps, atol=1e3 * eps, equal_nan=True))
 
     def gradient(self, move: Move) -> tuple[float, list[Tensor]]:
         """Return the loss at a place and its gradient, at fixed statistics."""

@@ -53,6 +53,8 @@ def lanczos(product: Callable[[Tensor], Tensor], starts: Tensor, steps: int) -> 
     ends = np.full(count, steps)
     for k in range(steps):
         found = product(basis[:, k])
+        if not torch.isfinite(found).all():
+            raise ValueError("the Hessian of the loss must be finite, got NaN or infinity in it")
         alphas[:, k] = (found.double() * basis[:, k].double()).sum(1).cpu().numpy()
         for _ in range(2):
             inner = torch.einsum("nkd,nd->nk", basis[:, : k + 1], found)

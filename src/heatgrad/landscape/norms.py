@@ -1,6 +1,7 @@
 """Batch normalisation's running statistics, estimated anew for the weights that are there."""
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Literal, get_args
 
@@ -92,27 +93,32 @@ def recalibrate(
     layers = batch_norms(model)
     if not layers:
         return
+    batches = iter(inputs)
+    first = next(batches, None)
+    if first is None:
+        raise ValueError("batch statistics need at least one batch of inputs, got none")
     momenta = {layer: layer.momentum for layer in layers}
-    seen = 0
+    stop = until.register_forward_hook(_stop) if until is not None else None
     try:
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None
         with training_norms(model, dropout=dropout):
-            stop = until.register_forward_hook(_stop) if until is not None else None
-            try:
-                for x in inputs:
-                    with contextlib.suppress(_EnoughError):
-                        model(x)
-                    seen += 1
-            finally:
-                if stop is not None:
-                    stop.remove()
+            for x in itertools.chain([first], batches):
+                with contextlib.suppress(_EnoughError):
+                    model(x)
+    except ValueError as error:
+        if "Expected more than 1 value" not in str(error):
+            raise
+        raise ValueError(
+            "batch statistics need batches of more than one example, got one; take a loader with "
+            "drop_last=True or another batch_size, or statistics='frozen'"
+        ) from error
     finally:
+        if stop is not None:
+            stop.remove()
         for layer, momentum in momenta.items():
             layer.momentum = momentum
-    if seen == 0:
-        raise ValueError("batch statistics need at least one batch of inputs, got none")
 
 
 @torch.no_grad()

@@ -9,7 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["DataLoss", "Objective", "check_repeatable", "objective_of", "pieces_of", "quiet"]
+__all__ = [
+    "DataLoss",
+    "Objective",
+    "check_repeatable",
+    "moved_params",
+    "objective_of",
+    "pieces_of",
+    "quiet",
+]
 
 _MOST_PIECES = 100  # about
 
@@ -39,7 +47,11 @@ class DataLoss:
         data: Inputs and labels as two tensors, or batches of both in an iterable that gives the
             same ones in the same order each time (a loader that does not shuffle).
         batch_size: Examples that are taken through the network at once, where `data` is two
-            tensors.
+            tensors; a single one that is left over goes with the batch before.
+
+    Attributes:
+        num_examples: How many.
+        is_held: Whether the batches are in memory, so that several threads may read them.
 
     Raises:
         ValueError: If there is no example, or inputs and labels are not as many.
@@ -58,15 +70,15 @@ class DataLoss:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Tensor):
-            x, y = data
-            if len(x) != len(y):
-                raise ValueError(
-                    f"data must hold as many labels as inputs, got {len(x)} and {len(y)}"
-                )
-            parts = (torch.split(part, batch_size) for part in (x, y))
-            data = list(zip(*parts, strict=True))
+            data = _split(*data, batch_size)
+        if isinstance(data, Iterator):
+            raise ValueError(
+                "data must give its batches again each time, got an iterator, which ends; give a "
+                "list of it"
+            )
         self._batches: Batches = data
-        self.num_examples = sum(len(y) for _, y in self.batches())
+        self.is_held = isinstance(data, list | tuple)
+        self.num_examples = sum(_checked(batch) for batch in self.batches())
         if self.num_examples == 0:
             raise ValueError("data must hold at least one example, got none")
 
@@ -92,6 +104,34 @@ class DataLoss:
         return (x for x, _ in self.batches())
 
 
+def _split(x: Tensor, y: Tensor, batch_size: int) -> list[tuple[Tensor, Tensor]]:
+    if len(x) != len(y):
+        raise ValueError(f"data must hold as many labels as inputs, got {len(x)} and {len(y)}")
+    starts = list(range(batch_size, len(x), batch_size))
+    if starts and starts[-1] == len(x) - 1 and batch_size > 1:
+        starts.pop()
+    parts = (torch.tensor_split(part, starts) for part in (x, y))
+    return list(zip(*parts, strict=True)) if len(x) else []
+
+
+def _checked(batch: object) -> int:
+    """Return the number of examples in a batch, which must be inputs and labels."""
+    is_pair = isinstance(batch, tuple | list) and len(batch) == 2
+    if not is_pair or not all(isinstance(part, Tensor) and part.dim() for part in batch):  # type: ignore[attr-defined]
+        kind = type(batch).__name__
+        size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+        raise ValueError(
+            f"data must be inputs and labels as two tensors, or batches of both, got a batch that "
+            f"is a {kind}{size}"
+        )
+    counts = [len(part) for part in batch]  # type: ignore[attr-defined]
+    if counts[0] != counts[1]:
+        raise ValueError(
+            f"data must hold as many labels as inputs, got {counts[0]} and {counts[1]}"
+        )
+    return counts[1]
+
+
 class _Whole:
     """A function of a network, as an objective of one term."""
 
@@ -100,11 +140,15 @@ class _Whole:
 
     def terms(self, model: nn.Module) -> Iterator[Tensor]:
         """Yield the function's value."""
-        yield self._function(model)
+        value = self._function(model)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"loss must return a tensor of one number, got {got}")
+        yield value.reshape(())
 
     def pieces(self, model: nn.Module) -> Iterator[Tensor]:
         """Yield the function's value, of which no parts are known."""
-        yield self._function(model)
+        yield from self.terms(model)
 
     def inputs(self) -> None:
         """Nothing is known of the data."""
@@ -128,13 +172,29 @@ def pieces_of(objective: Objective, model: nn.Module) -> NDArray[np.float64]:
     return np.array([float(piece) for piece in objective.pieces(model)])
 
 
+def moved_params(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that require a gradient.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    params = [p for p in model.parameters() if p.requires_grad]
+    if not params:
+        raise ValueError("the network must have a parameter that requires a gradient, got none")
+    return params
+
+
 @contextlib.contextmanager
 def quiet(model: nn.Module) -> Iterator[nn.Module]:
-    """Put a network into evaluation mode, and every module back into its own afterwards."""
+    """Put a network into evaluation mode, and every module back into its own afterwards.
+
+    PyTorch's generator of the CPU is put back, too: loaders draw from it.
+    """
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        yield model
+        with torch.random.fork_rng(devices=[]):
+            yield model
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -148,9 +208,10 @@ def check_repeatable(objective: Objective, model: nn.Module) -> None:
     """
     with torch.no_grad():
         first, second = ([float(term) for term in objective.terms(model)] for _ in range(2))
-    if first != second and not (first and all(a != a for a in (*first, *second))):
+    if not np.array_equal(first, second, equal_nan=True):
+        apart = np.abs(np.subtract(first, second)).max() if len(first) == len(second) else np.nan
         raise ValueError(
-            f"the loss must give the same value when it is asked twice, got {sum(first):.9g} and "
-            f"{sum(second):.9g}; take a loader that does not shuffle, and dropout or augmentation "
-            f"out of the function"
+            f"the loss must be the same when it is asked twice, batch by batch, got batches of "
+            f"{len(first)} and {len(second)} that differ by up to {apart:.3g}; take a loader that "
+            f"does not shuffle, and dropout or augmentation out of the function"
         )

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from heatgrad.landscape.along import losses_along
 from heatgrad.landscape.barrier import LossPath
 from heatgrad.landscape.norms import batch_norms, inputs_for
-from heatgrad.landscape.objective import Objective, check_repeatable, objective_of
+from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
 
-__all__ = ["PathStatistics", "check_alike", "interpolate"]
+__all__ = ["PathStatistics", "check_alike", "copied", "interpolate"]
 
 PathStatistics = Literal["recalibrate", "lerp", "frozen"]
 
@@ -27,6 +27,7 @@ def interpolate(
     statistics: PathStatistics = "recalibrate",
     recalibrate_on: Iterable[Tensor] | None = None,
     dropout: bool = False,
+    seed: int = 0,
 ) -> LossPath:
     r"""Return the loss along $\theta(\alpha) = (1 - \alpha)\, \theta_A + \alpha\, \theta_B$.
 
@@ -46,13 +47,14 @@ def interpolate(
         statistics: `"recalibrate"`, `"lerp"` or `"frozen"`.
         recalibrate_on: Batches of inputs to estimate by; those of a `DataLoss`, unless given.
         dropout: Whether dropout is on while statistics are estimated.
+        seed: Of its masks, the same at every place.
 
     Raises:
         ValueError: If the networks differ in architecture or one lacks running statistics, a
             number is out of range, or the loss is not the same when asked twice.
 
     References:
-        [Ray] figure 4; Frankle et al. (2020); Jordan et al. (2023) on the statistics. Theory page:
+        [Ray] figure 4; Entezari et al. (2022); Jordan et al. (2023) on the statistics. Theory page:
         Eq. (G.1).
 
     Example:
@@ -67,20 +69,36 @@ def interpolate(
         raise ValueError(f"statistics must be one of recalibrate, lerp, frozen, got {statistics!r}")
     check_alike(model_a, model_b)
     objective = objective_of(loss)
-    walker = copy.deepcopy(model_a).eval()
-    inputs = inputs_for(objective, walker, statistics, recalibrate_on)
-    check_repeatable(objective, walker)
-    line = _Line(walker, model_a, model_b, with_statistics=statistics == "lerp")
-    return losses_along(
-        walker,
-        line.go,
-        objective,
-        inputs,
-        points=points,
-        refine=refine,
-        dropout=dropout,
-        statistics="frozen" if inputs is None and statistics == "recalibrate" else statistics,
-    )
+    with quiet(copied(model_a)) as walker:
+        inputs = inputs_for(objective, walker, statistics, recalibrate_on)
+        check_repeatable(objective, walker)
+        line = _Line(walker, model_a, model_b, with_statistics=statistics == "lerp")
+        return losses_along(
+            walker,
+            line.go,
+            objective,
+            inputs,
+            points=points,
+            refine=refine,
+            dropout=dropout,
+            seed=seed,
+            statistics="frozen" if inputs is None and statistics == "recalibrate" else statistics,
+        )
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a copy of a network.
+
+    Raises:
+        ValueError: If it holds what cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"the network must be one that copy.deepcopy copies, got {type(error).__name__}; take "
+            f"stored activations and open files out of it"
+        ) from error
 
 
 def check_alike(model_a: nn.Module, model_b: nn.Module) -> None:
@@ -90,8 +108,10 @@ def check_alike(model_a: nn.Module, model_b: nn.Module) -> None:
         ValueError: With the first that differs.
     """
     a, b = (
-        {name: tuple(t.shape) for name, t in m.state_dict().items()} for m in (model_a, model_b)
+        {name: (tuple(t.shape), t.dtype) for name, t in m.state_dict().items()}
+        for m in (model_a, model_b)
     )
+    tied = [{name for name, _ in m.named_parameters()} for m in (model_a, model_b)]
     if len(batch_norms(model_a)) != len(batch_norms(model_b)):
         raise ValueError(
             f"both networks must keep running statistics in the same layers, got "
@@ -100,10 +120,31 @@ def check_alike(model_a: nn.Module, model_b: nn.Module) -> None:
         )
     for name in dict.fromkeys([*a, *b]):
         if a.get(name) != b.get(name):
-            shown = [f"shape {m[name]}" if name in m else "none" for m in (a, b)]
+            shown = [_shown(*m[name]) if name in m else "none" for m in (a, b)]
             raise ValueError(
                 f"both networks must have one architecture, got {shown[0]} and {shown[1]} for "
                 f"'{name}'"
+            )
+    if tied[0] != tied[1]:
+        name = sorted(tied[0] ^ tied[1])[0]
+        raise ValueError(f"both networks must share the same parameters, got '{name}' tied in one")
+    _check_buffers(model_a, model_b)
+
+
+def _shown(shape: tuple[int, ...], dtype: torch.dtype) -> str:
+    return f"shape {shape} of {str(dtype).removeprefix('torch.')}"
+
+
+def _check_buffers(model_a: nn.Module, model_b: nn.Module) -> None:
+    """Refuse two networks of which one knows numbers that no path leads to."""
+    norms = [*batch_norms(model_a), *batch_norms(model_b)]
+    own = {id(buffer) for layer in norms for buffer in layer.buffers()}
+    others = dict(model_b.named_buffers())
+    for name, buffer in model_a.named_buffers():
+        if id(buffer) not in own and not torch.equal(buffer, others[name]):
+            raise ValueError(
+                f"buffers other than batch norm's must be the same in both networks, got different "
+                f"ones for '{name}'"
             )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from heatgrad.landscape.align import align as aligned
@@ -29,7 +30,7 @@ class Portrait:
         sharpness: By the words for its kind and scale.
         path: To the first network, if it is another.
         path_aligned: The same, hidden units put into the first network's order before.
-        spectrum: Of the Hessian.
+        spectrum: Of the Hessian; None as well where parameters are not finite.
         surface: Around it.
     """
 
@@ -107,11 +108,15 @@ def portray(
         on_measure("path")
         found["path"] = interpolate(first, model, loss, points=points)
         if align:
-            other = aligned(first, model, seed=seed).model
+            x = next(loss.inputs())
+            other = aligned(first, model, seed=seed, inputs=x).model
             found["path_aligned"] = interpolate(first, other, loss, points=points)
     if "spectrum" in measures:
         on_measure("spectrum")
-        found["spectrum"] = hessian_spectrum(model, loss, vectors=vectors, steps=steps, seed=seed)
+        if all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+            found["spectrum"] = hessian_spectrum(
+                model, loss, vectors=vectors, steps=steps, seed=seed
+            )
     if "surface" in measures:
         on_measure("surface")
         found["surface"] = surface(

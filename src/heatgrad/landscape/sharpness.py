@@ -14,7 +14,13 @@ from torch import Tensor, nn
 
 from heatgrad.landscape.ground import Ground, Move
 from heatgrad.landscape.norms import Statistics, check_statistics, inputs_for, kept
-from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
+from heatgrad.landscape.objective import (
+    Objective,
+    check_repeatable,
+    moved_params,
+    objective_of,
+    quiet,
+)
 from heatgrad.landscape.scales import Scale, scales_of
 
 __all__ = ["RAY_SHARPNESS", "Noise", "Sharpness", "check_sharpness", "sharpness"]
@@ -22,6 +28,7 @@ __all__ = ["RAY_SHARPNESS", "Noise", "Sharpness", "check_sharpness", "sharpness"
 Kind = Literal["average", "worst"]
 Noise = Literal["normal", "sign"]
 
+_STEP = 0.25  # of the radius, in the search for the worst case
 # The "random perturbations of magnitude ± 0.1" of [Ray] D.3, as options of `sharpness`.
 RAY_SHARPNESS: Mapping[str, Any] = MappingProxyType(
     {"radius": 0.1, "scale": "raw", "noise": "sign"}
@@ -87,7 +94,7 @@ def sharpness(
 
     with the diagonal T of `scales_of`. Both signs of a direction are taken, so that a slope does
     not count as sharpness. The worst case is a lower bound of the true one: the best point of
-    `steps` projected steps, $v \leftarrow \rho\, T g / |T g|$ with the gradient g at the point.
+    `steps` steps of projected ascent, a quarter of the radius each.
 
     The paper's "random perturbations of magnitude ± 0.1" ([Ray] D.3) is `sharpness(model, loss,
     **RAY_SHARPNESS)`; what it measures changes when the weights are rescaled and the function is
@@ -125,17 +132,22 @@ def sharpness(
     check_sharpness(radius, kind=kind, noise=noise, draws=draws, steps=steps)
     check_statistics(statistics)
     objective = objective_of(loss)
-    params = [p for p in model.parameters() if p.requires_grad]
+    params = moved_params(model)
     generator = torch.Generator().manual_seed(seed)
     with quiet(model), kept(model):
         inputs = inputs_for(objective, model, statistics, recalibrate_on)
         check_repeatable(objective, model)
         scales = scales_of(params, scale, vectors=vectors)
+        if not any(t.any() for t in scales):
+            raise ValueError(
+                f"in the scale '{scale}' no parameter moves: take another, or vectors=True"
+            )
         ground = Ground(model, objective, params, inputs)
         if kind == "average":
             ways = [[t * _drawn(t, noise, generator) for t in scales] for _ in range(draws)]
-            both = ground.losses([Move(z, sign * radius) for z in ways for sign in (1, -1)])
-            values = list(both.reshape(draws, 2).mean(axis=1) - ground.loss)
+            moves = [Move(z, sign * radius) for z in ways for sign in (1, -1)]
+            center, *both = ground.losses([Move(scales, 0.0), *moves])  # rounded alike
+            values = list(np.reshape(both, (draws, 2)).mean(axis=1) - center)
         else:
             values = [_worst(ground, scales, radius, steps, generator)]
     return Sharpness(
@@ -150,14 +162,22 @@ def _worst(
     steps: int,
     generator: torch.Generator,
 ) -> float:
-    """Return the largest rise that was met."""
+    """Return the largest rise that was met by projected ascent; NaN if a loss was none."""
     v = _of_length([(t > 0) * _drawn(t, "normal", generator) for t in scales], radius)
     best = 0.0
     for _ in range(steps + 1):
         loss, grads = ground.gradient(Move([t * x for t, x in zip(scales, v, strict=True)], 1.0))
+        if math.isnan(loss - ground.loss):
+            return math.nan
         best = max(best, loss - ground.loss)
-        v = _of_length([t * g for t, g in zip(scales, grads, strict=True)], radius)
+        step = _of_length([t * g for t, g in zip(scales, grads, strict=True)], _STEP * radius)
+        v = _inside([x + d for x, d in zip(v, step, strict=True)], radius)
     return best
+
+
+def _inside(parts: Sequence[Tensor], radius: float) -> list[Tensor]:
+    total = torch.sqrt(sum((part.double() ** 2).sum() for part in parts))  # type: ignore[arg-type]
+    return _of_length(parts, radius) if total > radius else list(parts)
 
 
 def _of_length(parts: Sequence[Tensor], length: float) -> list[Tensor]:

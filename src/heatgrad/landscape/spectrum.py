@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor, nn
 
 from heatgrad.landscape.lanczos import Krylov, lanczos
+from heatgrad.landscape.norms import kept
 from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
 from heatgrad.landscape.product import HessianProduct
 
@@ -40,10 +41,12 @@ class Spectrum:
     Attributes:
         size: Number of parameters.
         starts: What Lanczos' method found from each start.
+        resolution: Eigenvalues that are smaller cannot be told from 0, by rounding.
     """
 
     size: int
     starts: tuple[Krylov, ...]
+    resolution: float = 0.0
 
     @property
     def traces(self) -> NDArray[np.float64]:
@@ -74,8 +77,8 @@ class Spectrum:
 
     @property
     def negative_mass(self) -> float:
-        """Share of the eigenvalues that are negative [1]."""
-        return float(np.mean([k.weights[k.nodes < 0].sum() for k in self.starts]))
+        """Share of the eigenvalues that are negative, by more than the resolution [1]."""
+        return float(np.mean([k.weights[k.nodes < -self.resolution].sum() for k in self.starts]))
 
     @property
     def width(self) -> float:
@@ -87,7 +90,8 @@ class Spectrum:
         """
         low, high = self.smallest.value, self.largest.value
         steps = max(len(k.nodes) for k in self.starts)
-        return (high - low) / (max(1, steps - 1) * float(np.sqrt(8 * np.log(3))))
+        apart = max(high - low, 1e-3 * max(abs(low), abs(high)))
+        return apart / (max(1, steps - 1) * float(np.sqrt(8 * np.log(3))))
 
     def density(self, at: ArrayLike, *, width: float | None = None) -> Float[np.ndarray, " points"]:
         r"""Return the density of the eigenvalues, smoothed.
@@ -173,7 +177,7 @@ def hessian_spectrum(
     objective = objective_of(loss)
     generator = torch.Generator().manual_seed(seed)
     found: list[Krylov] = []
-    with quiet(model):
+    with quiet(model), kept(model):
         check_repeatable(objective, model)
         product = HessianProduct(model, objective, params)
         like = product.params[0]
@@ -182,7 +186,9 @@ def hessian_spectrum(
             signs = torch.randint(2, (count, product.size), generator=generator) * 2 - 1
             starts = signs.to(device=like.device, dtype=like.dtype)
             found += lanczos(product, starts, steps)
-    return Spectrum(product.size, tuple(found))
+    largest = max(float(np.abs(k.nodes).max()) for k in found)
+    rounding = 4 * torch.finfo(like.dtype).eps * largest * float(np.sqrt(product.size))
+    return Spectrum(product.size, tuple(found), rounding)
 
 
 def check_spectrum(**counts: int) -> None:
@@ -209,6 +215,10 @@ def top_directions(
     """
     product = HessianProduct(model, objective, params)
     like = product.params[0]
+    if product.size < 3:
+        raise ValueError(
+            f"steepest directions need a network of at least 3 parameters, got {product.size}"
+        )
 
     def apply(vector: NDArray[np.float64]) -> NDArray[np.float64]:
         rows = torch.from_numpy(vector.reshape(1, -1)).to(like.device, like.dtype)
@@ -218,7 +228,12 @@ def top_directions(
     operator = LinearOperator((product.size, product.size), matvec=apply, dtype=np.float64)
     start = np.random.default_rng(seed).standard_normal(product.size)
     tolerance = 1e-8 if like.dtype == torch.float64 else 1e-4
-    values, vectors = eigsh(operator, k=2, which="LA", v0=start, tol=tolerance)
+    try:
+        values, vectors = eigsh(operator, k=2, which="LA", v0=start, tol=tolerance)
+    except ArpackError as error:
+        raise ValueError(
+            f"steepest directions need a Hessian with two eigenvectors to be found: {error}"
+        ) from error
     order = np.argsort(values)[::-1]
     found = []
     for column in order:

@@ -18,7 +18,13 @@ from heatgrad.landscape.directions import (
 )
 from heatgrad.landscape.ground import Ground, Move
 from heatgrad.landscape.norms import Statistics, check_statistics, inputs_for, kept
-from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
+from heatgrad.landscape.objective import (
+    Objective,
+    check_repeatable,
+    moved_params,
+    objective_of,
+    quiet,
+)
 from heatgrad.landscape.spectrum import top_directions
 
 __all__ = ["Surface", "check_grid", "surface"]
@@ -112,7 +118,7 @@ def surface(
     check_grid(points, reach)
     check_statistics(statistics)
     objective = objective_of(loss)
-    params = [p for p in model.parameters() if p.requires_grad]
+    params = moved_params(model)
     with quiet(model), kept(model):
         inputs = inputs_for(objective, model, statistics, recalibrate_on)
         check_repeatable(objective, model)
@@ -156,6 +162,11 @@ def _plane(
     if isinstance(directions, str):
         if directions == "filter":
             first, second, _ = random_plane(params, seed=seed)
+            if not any(part.any() for part in first):
+                raise ValueError(
+                    "filter directions move weights of two axes or more, got none that requires a "
+                    "gradient; give directions"
+                )
             return first, second, directions, None
         if directions == "pca":
             first, second, held = trajectory_plane(trajectory, model)

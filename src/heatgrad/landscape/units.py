@@ -1,5 +1,6 @@
 """Which axes of a network's tensors its hidden units lie along, read from its graph."""
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -78,17 +79,13 @@ def units_of(model: nn.Module) -> tuple[list[Units], list[Factor]]:
     Raises:
         ValueError: If the graph cannot be traced, or holds something else.
     """
-    was_training = {module: module.training for module in model.modules()}
     try:
-        graph = fx.Tracer().trace(model.eval())
-    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+        graph = fx.Tracer().trace(copy.deepcopy(model).eval())
+    except Exception as error:  # whatever the network does with what is no tensor
         raise ValueError(
             f"a network must be traceable by torch.fx to be aligned, got "
-            f"{type(model).__name__}: {error}"
+            f"{type(model).__name__}: {error or type(error).__name__}"
         ) from error
-    finally:
-        for module, mode in was_training.items():
-            module.training = mode
     walk = _Walk(dict(model.named_modules()))
     for node in graph.nodes:
         walk.visit(node)
@@ -105,8 +102,8 @@ class _Label:
     is_image: bool | None  # None: as it may be
 
 
-_KEEPING = (
-    *(nn.ReLU, nn.LeakyReLU, nn.Identity, _DropoutNd),
+_KEEPING = (*(nn.ReLU, nn.LeakyReLU, nn.Identity, _DropoutNd),)
+_POOLINGS = (
     *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
     *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
     *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
@@ -140,7 +137,6 @@ _BENDING_CALLS = frozenset(
 )
 _SUMS = frozenset(["add", "add_", "iadd", "sub", "sub_", "isub"])
 _PRODUCTS = frozenset(["mul", "mul_", "imul", "truediv", "div", "div_"])
-_SIZES = frozenset(["size", "getattr", "getitem"])
 
 
 class _Walk:
@@ -162,8 +158,15 @@ class _Walk:
                 self._fix(label)
         elif node.op == "call_module":
             self._labels[node] = self._through(str(node.target), inputs)
-        elif _name(node) not in _SIZES:
+        elif not self._is_size(node):
             self._labels[node] = self._called(node, inputs)
+
+    def _is_size(self, node: fx.Node) -> bool:
+        """Whether a node asks for a shape, or for a part of one."""
+        name, source = _name(node), node.args[0] if node.args else None
+        if name == "getitem":
+            return source not in self._labels
+        return name == "size" or (name == "getattr" and node.args[1] in ("shape", "ndim"))
 
     def _through(self, name: str, inputs: list[_Label]) -> _Label:
         module, label = self._modules[name], inputs[0]
@@ -185,7 +188,7 @@ class _Walk:
         if isinstance(module, _BENDING):
             label.factor.is_free = False
             return label
-        if isinstance(module, _KEEPING):
+        if isinstance(module, _KEEPING) or (isinstance(module, _POOLINGS) and label.is_image):
             return label
         raise _unknown(f"'{name}' ({type(module).__name__})")
 
@@ -194,7 +197,8 @@ class _Walk:
         if not inputs:
             raise _unknown(f"'{node.name}'")
         label = inputs[0]
-        if name in _KEEPING_CALLS or (name in _PRODUCTS and len(inputs) == 1):
+        is_pooling = "pool" in name and not label.is_image
+        if not is_pooling and (name in _KEEPING_CALLS or (name in _PRODUCTS and len(inputs) == 1)):
             return label
         if name in _BENDING_CALLS:
             label.factor.is_free = False

@@ -57,21 +57,18 @@ def plot_surface(
 
     Returns:
         `ax`.
-
-    Raises:
-        ValueError: If no place is finite.
     """
     x, y, z = (np.asarray(part, dtype=np.float64) for part in (across, up, losses))
-    heights = _heights(z)
-    chosen = _levels(z) if not len(levels) else np.asarray(levels)
+    is_hole = np.isnan(z)
+    chosen = np.asarray(levels, dtype=np.float64)
+    if not len(levels) and not is_hole.all():
+        chosen = _levels(z)
     if len(chosen) > 1:
         colors = colormaps["viridis"](np.linspace(0, 1, len(chosen) - 1))
         ax.contourf(x, y, np.ma.masked_invalid(z), levels=chosen, colors=colors)
         ax.contour(x, y, np.ma.masked_invalid(z), levels=chosen, colors="#ffffff", linewidths=0.4)
-    if np.isnan(heights).any():
-        ax.contourf(
-            x, y, np.isnan(z).astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"]
-        )
+    if is_hole.any():
+        ax.contourf(x, y, is_hole.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"])
     if trajectory is not None:
         places = np.asarray(trajectory, dtype=np.float64)
         ax.plot(places[:, 0], places[:, 1], ".-", color=FAINT, linewidth=1.0, markersize=4)
@@ -99,7 +96,7 @@ def contour_picture(
         trajectories: Coordinates of networks on the way, by title.
     """
     every = np.concatenate([np.asarray(z, dtype=np.float64).ravel() for *_, z in surfaces.values()])
-    levels = _levels(every)
+    levels = _levels(every) if np.isfinite(every).any() else np.zeros(0)
     svgs = []
     for number, (title, (x, y, z)) in enumerate(surfaces.items()):
         with figure(3.1, 3.0) as fig:
@@ -108,8 +105,10 @@ def contour_picture(
             )
             ax.set_title(title, parse_math=False)
             svgs.append(to_svg(fig, name=f"{name}-{number}", title=f"Loss around {title}"))
-    ends = f" Contours from {levels[0]:.3g} to {levels[-1]:.3g}, the same in all panels."
-    return Picture(tuple(svgs), caption + (ends if len(levels) > 1 else " The surface is flat."))
+    ends = " The surface is flat." if len(levels) else " No loss is finite."
+    if len(levels) > 1:
+        ends = f" Contours from {levels[0]:.3g} to {levels[-1]:.3g}, the same in all panels."
+    return Picture(tuple(svgs), caption + ends)
 
 
 def relief_of(title: str, losses: ArrayLike, *, caption: str = "") -> Relief:

@@ -244,14 +244,12 @@ def _surface_pictures(
     for arm, by_block in found.items():
         block, value = next(iter(by_block.items()))
         losses = np.array(value["losses"], dtype=np.float64)  # None is read as NaN
-        if np.isnan(losses).all():
-            continue
         surfaces[arm] = (value["across"], value["up"], losses)
-        reliefs.append(relief_of(arm, losses, caption=f"Block {block}."))
         if value["holes"]:
             holes.append(f"{arm} {value['holes']}")
-    if not surfaces:
-        return [], []
+        if np.isnan(losses).all():
+            continue
+        reliefs.append(relief_of(arm, losses, caption=f"Block {block}."))
     caption = "Loss around the solution (cross)."
     if holes:
         caption += f" Hatched: not finite, at so many places: {', '.join(holes)}."

@@ -105,8 +105,9 @@ def _cells(portrait: Portrait) -> dict[str, Cell]:
         error = "" if np.isnan(found.error) else f" ± {found.error:.1g}"
         cells[f"sharpness, {words}"] = Cell(f"{found.value:.3g}{error}", found.value)
     if (spectrum := portrait.spectrum) is not None:
-        top = spectrum.largest
-        cells["largest eigenvalue"] = Cell(f"{top.value:.4g}", top.value)
+        for name, extreme in (("largest", spectrum.largest), ("smallest", spectrum.smallest)):
+            words = f"{extreme.value:.4g} (residual {extreme.residual:.0e})"
+            cells[f"{name} eigenvalue"] = Cell(words, extreme.value)
         trace = f"{spectrum.trace:.4g} ± {spectrum.trace_error:.2g}"
         cells["trace"] = Cell(trace, spectrum.trace)
         mass = spectrum.negative_mass
@@ -189,7 +190,6 @@ def _lines(
 
 def _surfaces(portraits: Sequence[Portrait]) -> Picture | None:
     shown = {p.name: p.surface for p in portraits if p.surface is not None}
-    shown = {n: s for n, s in shown.items() if not np.isnan(s.losses).all()}
     if not shown:
         return None
     first = next(iter(shown.values()))

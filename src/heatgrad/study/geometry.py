@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import nn
@@ -21,6 +21,7 @@ from heatgrad.landscape import (
     sharpness,
     surface,
 )
+from heatgrad.landscape.surface import check_grid
 from heatgrad.study.geometry_spec import GeometrySpec
 from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.spec import StudySpec
@@ -42,6 +43,7 @@ __all__ = [
 _PROTOCOL = 1
 _GRID = 161  # places of a spectrum's density
 
+R = TypeVar("R")
 Options = dict[str, Any]
 Value = dict[str, Any]
 
@@ -110,6 +112,8 @@ def rehearse(name: str, spec: GeometrySpec, trial: Trial) -> None:
         key: 6 - value % 2 if type(value) is int and value > 6 and key != "seed" else value
         for key, value in spec.options.items()
     }
+    if spec.kind == "surface":
+        _checked(name, check_grid, spec.options.get("points", 25), spec.options.get("reach", 1.0))
     model = make_model(trial, load_data(trial)).eval()
     short = spec.model_copy(update={"options": few})
     _found(name, short, model, model, loss_on(trial, spec.part, min(64, spec.examples)))
@@ -118,13 +122,22 @@ def rehearse(name: str, spec: GeometrySpec, trial: Trial) -> None:
 def _found(
     name: str, spec: GeometrySpec, model: nn.Module, end: nn.Module, loss: DataLoss
 ) -> Value:
+    if spec.kind != "path":
+        return _checked(name, _OF[spec.kind], model, loss, spec.options)
+    start = model
+    if spec.align:
+        aligned = _checked(name, align, end, model, inputs=next(loss.inputs()))
+        start = aligned.model
+    return _checked(name, _of_path, start, end, loss, spec.options)
+
+
+def _checked(name: str, function: Callable[..., R], *arguments: Any, **options: Any) -> R:
+    """Return what a function returns; what it refuses is said of the table in the spec."""
     try:
-        if spec.kind == "path":
-            start = align(end, model).model if spec.align else model
-            return _of_path(start, end, loss, spec.options)
-        return _OF[spec.kind](model, loss, spec.options)
-    except ValueError as error:
-        raise SpecError(f"geometry.{name}: {error}") from error
+        return function(*arguments, **options)
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise SpecError(f"geometry.{name}: {reason}") from error
 
 
 def measure_and_store(measurement: Measurement, store: Store) -> None:
@@ -184,6 +197,7 @@ def _of_spectrum(model: nn.Module, loss: DataLoss, options: Options) -> Value:
             "largest": high,
             "smallest": low,
             "residual": found.largest.residual,
+            "smallest_residual": found.smallest.residual,
             "negative_mass": found.negative_mass,
             "at": at,
             "density": found.density(at),
@@ -195,7 +209,7 @@ def _of_path(start: nn.Module, end: nn.Module, loss: DataLoss, options: Options)
     found = interpolate(start, end, loss, **options)
     return _plain(
         {
-            "value": found.barrier,
+            "value": found.barrier if found.barrier > 1e-9 else 0.0,
             "interval": found.interval(),
             "top": found.top,
             "at": found.at,

@@ -25,6 +25,7 @@ _LABELS = {
     "path": "barrier",
     "trace": "trace of the Hessian",
     "largest": "largest eigenvalue of the Hessian",
+    "smallest": "smallest eigenvalue of the Hessian",
     "negative_mass": "share of negative eigenvalues",
 }
 
@@ -37,7 +38,7 @@ class GeometrySpec(Component):
             `heatgrad.landscape`; further keys are their options.
         margin: Smallest difference that matters, in the measure's own units; a surface is a
             picture and has none.
-        of: Of a spectrum, what arms are compared by: `"trace"`, `"largest"` or
+        of: Of a spectrum, what arms are compared by: `"trace"`, `"largest"`, `"smallest"` or
             `"negative_mass"`.
         to: Of a path, the arm whose network of the same block it leads to; the baseline, unless
             given.
@@ -50,7 +51,7 @@ class GeometrySpec(Component):
 
     kind: Literal["sharpness", "spectrum", "path", "surface"]
     margin: Annotated[float | None, Field(gt=0)] = None
-    of: Literal["trace", "largest", "negative_mass"] = "trace"
+    of: Literal["trace", "largest", "smallest", "negative_mass"] = "trace"
     to: str | None = None
     align: bool = False
     part: Literal["train", "test"] = "train"

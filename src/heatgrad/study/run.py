@@ -293,8 +293,9 @@ def check_study(study: StudySpec) -> None:
             optimizer = make_optimizer(trial, model)
             build(optimizer.step, f"arms.{trial.arm_name}")
         said |= {f"arms.{trial.arm_name}: {warning.message}": None for warning in raised}
-    for name, spec in study.geometry.items():
-        rehearse(name, spec, plan(study.with_seeds(1))[0])
+    for trial in {trial.task_name: trial for trial in plan(study.with_seeds(1))}.values():
+        for name, spec in study.geometry.items():
+            rehearse(name, spec, trial)
     for text in said:
         warnings.warn(text, HeatgradWarning, stacklevel=3)
 
