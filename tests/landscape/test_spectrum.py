@@ -115,7 +115,10 @@ def test_a_network_against_its_dense_hessian():
 
 def test_products_agree_with_curvlinops():
     """Another library's Hessian of the same loss, over the same batches."""
-    curvlinops = pytest.importorskip("curvlinops", reason="curvlinops is not installed")
+    curvlinops = pytest.importorskip(
+        "curvlinops",
+        reason="needs curvlinops, without torchvision",
+    )
     model, data = small_net(), small_data()
     with torch.no_grad():
         model.train()(data[0])

@@ -72,7 +72,7 @@ def test_the_id_does_not_change_with_the_note_of_a_task(spec):
 
 def test_every_key_of_a_study_is_either_words_or_decides():
     """A key added later has to take its place in one of the two tests above."""
-    assert set(StudySpec.model_fields) == {*CHANGES, "title", "question", "notes"}
+    assert set(StudySpec.model_fields) == {*CHANGES, "title", "question", "notes", "geometry"}
 
 
 def test_whole_numbers_are_rates_too(spec):

@@ -47,8 +47,8 @@ def test_the_results_are_those_of_a_folder(workers, spec, bits, tmp_path):
         with pytest.raises(StoreError, match="no weights of trial 'none'"):
             store.weights("none")
         store.close()
-    assert tables_of(path) == ["meta", "trials", "weights"]
-    assert tables_of(tmp_path / "here" / "store.sqlite") == ["meta", "trials"]
+    assert tables_of(path) == ["geometry", "meta", "trials", "weights"]
+    assert tables_of(tmp_path / "here" / "store.sqlite") == ["geometry", "meta", "trials"]
 
 
 def test_a_run_resumes_and_another_study_is_refused(spec, tmp_path):

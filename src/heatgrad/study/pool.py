@@ -88,12 +88,14 @@ def measure_all(
     """
     with explained_failure(folder):
         if workers == 0:
-            store = Store.attach(place)
+            store, threads = Store.attach(place), torch.get_num_threads()
+            torch.set_num_threads(1)  # as in the workers: the same bits
             try:
                 for measurement in todo:
                     measure_and_store(measurement, store)
                     on_measured(measurement)
             finally:
+                torch.set_num_threads(threads)
                 store.close()
             return
         with _workers(workers, (None, place, {})) as executor:
