@@ -63,7 +63,9 @@ def test_the_worst_case_of_a_quadratic(point):
         return (CURVES * m.x**2).sum() / 2
 
     for seed in range(3):
-        found = sharpness(point([0.0, 0, 0]), bowl, 0.3, kind="worst", scale="raw", seed=seed)
+        found = sharpness(
+            point([0.0, 0, 0]), bowl, 0.3, kind="worst", steps=100, scale="raw", seed=seed
+        )
         assert found.value == pytest.approx(0.09 * 9 / 2, rel=1e-3)
         assert np.isnan(found.error)
 
