@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from heatgrad.landscape.scales import filter_lengths
 
-__all__ = ["Trajectory", "filter_normalised", "project", "random_plane", "trajectory_plane"]
+__all__ = [
+    "Trajectory",
+    "cosine_of",
+    "filter_normalised",
+    "project",
+    "random_plane",
+    "trajectory_plane",
+]
 
 Direction = list[Tensor]
 _TINY = 1e-10  # keeps a filter of zeros from being divided by
@@ -68,8 +75,13 @@ def random_plane(
     share = _dot(first, second) / _dot(first, first)
     second = [b - share.to(b.dtype) * a for a, b in zip(first, second, strict=True)]
     first, second = (filter_normalised(d, params, vectors=vectors) for d in (first, second))
+    return first, second, cosine_of(first, second)
+
+
+def cosine_of(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
+    """Return the cosine between two directions; 0 where one has no length."""
     lengths = torch.sqrt(_dot(first, first) * _dot(second, second))
-    return first, second, float(_dot(first, second) / lengths) if lengths > 0 else 0.0
+    return float(_dot(first, second) / lengths) if lengths > 0 else 0.0
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from heatgrad.landscape.objective import Objective
 
 __all__ = [
+    "EnoughError",
     "Statistics",
     "batch_norms",
     "check_statistics",
@@ -105,7 +106,7 @@ def recalibrate(
             layer.momentum = None
         with training_norms(model, dropout=dropout):
             for x in itertools.chain([first], batches):
-                with contextlib.suppress(_EnoughError):
+                with contextlib.suppress(EnoughError):
                     model(x)
     except ValueError as error:
         if "Expected more than 1 value" not in str(error):
@@ -137,12 +138,12 @@ def last_norm(model: nn.Module, x: Tensor) -> nn.Module | None:
     return used[-1] if used and used.count(used[-1]) == 1 else None
 
 
-class _EnoughError(Exception):
-    """Ends a forward pass."""
+class EnoughError(Exception):
+    """Ends a forward pass behind the last layer that takes statistics."""
 
 
 def _stop(*_: object) -> None:
-    raise _EnoughError
+    raise EnoughError
 
 
 @contextlib.contextmanager

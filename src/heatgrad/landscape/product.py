@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from heatgrad.landscape.objective import Objective
+from heatgrad.landscape.objective import Objective, moved_params
 
 __all__ = ["HessianProduct"]
 
@@ -25,10 +25,9 @@ class HessianProduct:
     def __init__(
         self, model: nn.Module, objective: Objective, params: Sequence[Tensor] | None = None
     ) -> None:
-        own = [p for p in model.parameters() if p.requires_grad]
-        self.params = own if params is None else list(params)
+        self.params: list[Tensor] = [*(moved_params(model) if params is None else params)]
         if not self.params:
-            raise ValueError("the network must have a parameter that requires a gradient, got none")
+            raise ValueError("params must hold at least one tensor, got none")
         self._model, self._objective = model, objective
         self.size = sum(p.numel() for p in self.params)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from heatgrad.landscape.norms import batch_norms
+from heatgrad.landscape.norms import EnoughError, batch_norms
 from heatgrad.landscape.objective import DataLoss
 
 __all__ = ["stacked_losses"]
@@ -92,10 +92,10 @@ def _statistics(
             unbiased = variance * (count / (count - 1))
             seen.setdefault(id(layer), []).append((mean, unbiased))
             if layer is until:
-                raise _EnoughError
+                raise EnoughError
             return _normalised(layer, h, mean, variance)
 
-        with _norms_as(model, take), contextlib.suppress(_EnoughError):
+        with _norms_as(model, take), contextlib.suppress(EnoughError):
             functional_call(model, weights, (x,))
         return seen
 
@@ -108,10 +108,6 @@ def _statistics(
                 sums[layer] = pair if old is None else (old[0] + pair[0], old[1] + pair[1])
                 counts[layer] = counts.get(layer, 0) + 1
     return {layer: (m / counts[layer], v / counts[layer]) for layer, (m, v) in sums.items()}
-
-
-class _EnoughError(Exception):
-    """Ends a forward pass behind the last layer that takes statistics."""
 
 
 def _normalised(layer: _BatchNorm, h: Tensor, mean: Tensor, variance: Tensor) -> Tensor:

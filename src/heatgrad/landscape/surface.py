@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from heatgrad.landscape.directions import (
     Direction,
     Trajectory,
+    cosine_of,
     project,
     random_plane,
     trajectory_plane,
@@ -132,8 +133,7 @@ def surface(
         moves = [Move(first, a, second, b) for b in at for a in at]
         losses = ground.losses(moves).reshape(points, points)
     losses[~np.isfinite(losses)] = np.nan
-    lengths = [math.sqrt(_dot(d, d)) for d in (first, second)]
-    cosine = _dot(first, second) / (lengths[0] * lengths[1]) if all(lengths) else 0.0
+    cosine = cosine_of(first, second)
     done = statistics if inputs is not None else "frozen"
     return Surface(at, at.copy(), losses, kind, done, cosine, held, on_it)
 
@@ -187,7 +187,3 @@ def _plane(
                 f"shape, got shapes {shapes}"
             )
     return first, second, "given", None
-
-
-def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-    return sum(float((x.double() * y.double()).sum()) for x, y in zip(a, b, strict=True))
