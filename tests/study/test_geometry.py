@@ -7,10 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from heatgrad.core.errors import SpecError, StoreError
-from heatgrad.landscape import DataLoss, hessian_spectrum, interpolate, sharpness, surface
+from heatgrad.core.errors import HeatgradWarning, SpecError, StoreError
+from heatgrad.landscape import (
+    DataLoss,
+    connect,
+    hessian_spectrum,
+    interpolate,
+    sharpness,
+    surface,
+)
 from heatgrad.study import Results, StudySpec, run_study
 from heatgrad.study.geometry import measurements
+from heatgrad.study.geometry_kinds import KINDS
+from heatgrad.study.geometry_spec import GeometrySpec
 from heatgrad.study.store import Store
 from heatgrad.study.thin import thin
 from heatgrad.study.trial import Trial, load_data, make_model
@@ -75,6 +84,49 @@ def test_each_measure_is_the_library_s(done):
     model, data = network(results, place, "diffusion", 0)
     part = DataLoss(entropy, (data.x_train[:100], data.y_train[:100]))
     np.testing.assert_allclose(found[0]["losses"], surface(model, part, points=5).losses, rtol=1e-3)
+
+
+def test_the_worst_case_and_a_curve_are_the_library_s(small_values, tmp_path):
+    small_values["geometry"] = {
+        "worst": {"kind": "worst-sharpness", "radius": 0.1, "steps": 3, "margin": 0.01},
+        "curve": {"kind": "curve", "steps": 5, "lr": 0.02, "points": 4, "margin": 0.01},
+    }
+    place = tmp_path / "run"
+    results = run_study(StudySpec.from_dict(small_values), out=place, workers=0)
+    model, data = network(results, place, "diffusion", 1)
+    base, _ = network(results, place, "SGD", 1)
+    loss = DataLoss(torch.nn.functional.cross_entropy, (data.x_train, data.y_train))
+    found = results.geometry.found("worst", "spiral", "diffusion")[1]
+    worst = sharpness(model, loss, 0.1, kind="worst", steps=3).value
+    assert found["value"] == pytest.approx(worst, rel=1e-3)
+    found = results.geometry.found("curve", "spiral", "diffusion")[1]
+    path = connect(model, base, loss, steps=5, lr=0.02).path(loss, points=4)
+    np.testing.assert_allclose(found["losses"], path.losses, rtol=1e-3)
+
+
+def test_the_kinds_are_those_that_are_named():
+    assert set(GeometrySpec.model_fields["kind"].annotation.__args__) == set(KINDS)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_cannot_be_measured_leaves_the_rest(small_values, tmp_path, monkeypatch, workers):
+    """The rehearsal would refuse this one; it stands for what only trained networks refuse."""
+    monkeypatch.setattr("heatgrad.study.run.rehearse", lambda *arguments: None)
+    bad = GEOMETRY["sharpness"] | {"radius": -1.0}
+    small_values["geometry"] = {"bad": bad, "sharpness": GEOMETRY["sharpness"]}
+    study, told = StudySpec.from_dict(small_values), []
+    said = r"6 of 12 measurements .* geometry.bad: radius must be positive.*\(spiral, \w+, block \d"
+    with pytest.warns(HeatgradWarning, match=said):
+        results = run_study(
+            study,
+            out=tmp_path / "run",
+            workers=workers,
+            on_measured=lambda n, total: told.append(n),
+        )
+    assert told == list(range(1, 13))
+    assert len(results.geometry.values("sharpness", "spiral", "SGD")) == 2
+    assert results.geometry.values("bad", "spiral", "SGD") == {}
+    assert results.geometry.num_missing == 6
 
 
 def test_what_is_stored_is_not_measured_again(done, values, monkeypatch):
@@ -162,10 +214,18 @@ def test_a_run_that_diverged_ranks_worst(values, tmp_path):
     assert results.geometry.num_missing == 0
 
 
+def test_a_path_to_a_run_that_diverged_ranks_worst(values, tmp_path):
+    values["arms"]["wild"] = {"kind": "SGD", "lr": 1e30}
+    values["geometry"] = {"path": values["geometry"]["path"] | {"to": "wild"}}
+    results = run_study(StudySpec.from_dict(values), out=tmp_path / "run", workers=0)
+    worst = results.study.geometry["path"].metric.worst
+    assert results.geometry.values("path", "spiral", "diffusion") == {0: worst, 1: worst}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "shapness", "margin": 1.0}, "'sharpness', 'spectrum', 'path' or 'surface'"),
+        ({"kind": "shapness", "margin": 1.0}, "'spectrum', 'path', 'curve' or 'surface'"),
         ({"kind": "sharpness", "margin": 0.1}, "needs 'radius'"),
         ({"kind": "sharpness", "radius": 0.1}, "kind 'sharpness' needs a margin"),
         ({"kind": "surface", "margin": 0.1}, "kind 'surface' takes no margin"),
@@ -174,6 +234,11 @@ def test_a_run_that_diverged_ranks_worst(values, tmp_path):
             {"kind": "sharpness", "margin": 0.1, "radius": 0.1, "drws": 3},
             r"no option 'drws' of 'sharpness'; did you mean 'draws'\?",
         ),
+        (
+            {"kind": "sharpness", "margin": 0.1, "radius": 0.1, "steps": 3},
+            "no option 'steps' of 'sharpness'",
+        ),
+        ({"kind": "surface", "to": "SGD"}, "'to' belongs to kind 'path' and 'curve', not to"),
         ({"kind": "path", "margin": 0.1, "of": "largest"}, "'of' belongs to kind 'spectrum'"),
         ({"kind": "surface", "directions": "pca"}, "directions must be 'filter' or 'hessian'"),
         ({"kind": "path", "margin": 0.1, "model_a": 1}, "no option 'model_a' of 'path'"),

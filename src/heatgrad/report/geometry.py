@@ -5,58 +5,33 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from heatgrad.report.contours import Relief, contour_picture, relief_of
 from heatgrad.report.forest import effects_of, forest_picture
+from heatgrad.report.lines import FLOOR, lines_panel
 from heatgrad.report.panels import Picture, legend, line_key
-from heatgrad.report.rows import Cell, silent, worded
-from heatgrad.report.style import ArmStyle, arm_styles, figure, set_log_scale, to_svg
+from heatgrad.report.rows import Cell, Row, silent, worded
+from heatgrad.report.style import ArmStyle, arm_styles
 from heatgrad.study import Results, Verdict
+from heatgrad.study.geometry_kinds import KINDS
 from heatgrad.study.geometry_spec import GeometrySpec
 from heatgrad.study.wording import show_value
 
-__all__ = ["GeometryBlock", "GeometryRow", "geometry_blocks"]
+__all__ = ["GeometryBlock", "geometry_blocks"]
 
 _SAYS = {
     "sharpness": "How much the loss rises when the weights are moved by random directions, both "
     "signs of each",
+    "worst-sharpness": "How far the loss rises at the worst point found within the radius",
     "spectrum": "The eigenvalues of the Hessian of the loss, by stochastic Lanczos quadrature over "
     "the whole of the data",
     "path": "The loss along the straight line to the network of {end} of the same block, and how "
     "far it rises above the line between the ends",
+    "curve": "The loss along a curve to the network of {end} of the same block that was trained to "
+    "keep it low, and how far it rises above the line between the ends",
     "surface": "The loss over a plane through the solution",
 }
-
-
-@dataclass(frozen=True)
-class GeometryRow:
-    """One arm by one measurement, worded.
-
-    Attributes:
-        arm: Name of the arm.
-        role: Its role.
-        color: Its colour.
-        word: The verdict.
-        sentence: Its reason.
-        value: Mean over the blocks.
-        difference: Mean paired difference from the baseline, less being a gain.
-        interval: Its interval.
-        p: Its p value.
-        adjusted: Its q value.
-        n: Number of blocks.
-    """
-
-    arm: str
-    role: str
-    color: str
-    word: str
-    sentence: str
-    value: Cell
-    difference: Cell
-    interval: Cell
-    p: Cell
-    adjusted: str
-    n: Cell
 
 
 @dataclass(frozen=True)
@@ -76,7 +51,7 @@ class GeometryBlock:
     title: str
     text: str
     unit: str
-    rows: list[GeometryRow]
+    rows: list[Row]
     forest: Picture | None
     pictures: list[Picture]
     reliefs: list[Relief]
@@ -161,7 +136,7 @@ def _text(results: Results, spec: GeometrySpec) -> str:
 
 def _rows(
     results: Results, name: str, task: str, regime: str, verdicts: Sequence[Verdict]
-) -> list[GeometryRow]:
+) -> list[Row]:
     study, metric = results.study, results.study.geometry[name].metric
     said = {verdict.question.arm: verdict for verdict in verdicts}
     styles, rows = arm_styles(study), []
@@ -173,7 +148,7 @@ def _rows(
         words = worded(said[arm]) if arm in said else silent(is_baseline, len(values))
         mean = float(np.mean(values))
         value = Cell(show_value(mean, metric), mean)
-        rows.append(GeometryRow(arm=arm, color=styles[arm].color, value=value, **words))
+        rows.append(Row(arm=arm, color=styles[arm].color, value=value, **words))
     return rows
 
 
@@ -183,7 +158,7 @@ def _pictures(
     styles: Mapping[str, ArmStyle],
     anchor: str,
 ) -> tuple[list[Picture], list[Relief]]:
-    if spec.kind == "path":
+    if KINDS[spec.kind].is_path:
         return [_path_picture(found, styles, anchor)], []
     if spec.kind == "spectrum":
         return [_density_picture(found, styles, anchor)], []
@@ -196,17 +171,17 @@ def _path_picture(
     found: Mapping[str, Mapping[int, Any]], styles: Mapping[str, ArmStyle], anchor: str
 ) -> Picture:
     grid = np.linspace(0, 1, 41)
-    with figure(5.4, 3.2) as fig:
-        ax = fig.subplots()
+
+    def draw(ax: Axes) -> None:
         for arm, by_block in found.items():
             curves = np.array([np.interp(grid, v["at"], v["losses"]) for v in by_block.values()])
             low, middle, high = np.percentile(curves, [25, 50, 75], axis=0)
             style = styles[arm]
             ax.fill_between(grid, low, high, color=style.color, alpha=0.15, linewidth=0)
             ax.plot(grid, middle, color=style.color, linestyle=style.linestyle, linewidth=1.4)
-        ax.set_xlabel("place on the path: 0 the arm, 1 the end")
-        ax.set_ylabel("loss")
-        svg = to_svg(fig, name=f"{anchor}-paths", title="Loss along paths")
+
+    x = "place on the path: 0 the arm, 1 the end"
+    svg = lines_panel(draw, name=f"{anchor}-paths", title="Loss along paths", x=x, y="loss")
     caption = f"Loss along the path: median and quartiles over blocks, {_n(found)}."
     arms = list(found)
     return Picture((svg,), caption + line_key(styles, arms), legend(styles, arms))
@@ -217,21 +192,18 @@ def _density_picture(
 ) -> Picture:
     ends = [value for by_block in found.values() for v in by_block.values() for value in v["at"]]
     grid = np.linspace(min(ends), max(ends), 400)
-    with figure(5.4, 3.2) as fig:
-        ax = fig.subplots()
+
+    def draw(ax: Axes) -> None:
         for arm, by_block in found.items():
             curves = [
                 np.interp(grid, v["at"], v["density"], left=0, right=0) for v in by_block.values()
             ]
-            mean = np.maximum(np.mean(curves, axis=0), 1e-12)
+            mean = np.maximum(np.mean(curves, axis=0), FLOOR)
             style = styles[arm]
             ax.plot(grid, mean, color=style.color, linestyle=style.linestyle, linewidth=1.3)
-        top = max(float(line.get_ydata().max()) for line in ax.lines)  # type: ignore[union-attr]
-        ax.set_ylim(1e-6 * top, 2 * top)
-        set_log_scale(ax)
-        ax.set_xlabel("eigenvalue of the Hessian")
-        ax.set_ylabel("density")
-        svg = to_svg(fig, name=f"{anchor}-density", title="Spectra of the Hessian")
+
+    title, x = "Spectra of the Hessian", "eigenvalue of the Hessian"
+    svg = lines_panel(draw, name=f"{anchor}-density", title=title, x=x, y="density", log=True)
     caption = f"Density of the eigenvalues, smoothed: mean over blocks, {_n(found)}."
     arms = list(found)
     return Picture((svg,), caption + line_key(styles, arms), legend(styles, arms))

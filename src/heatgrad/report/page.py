@@ -83,6 +83,7 @@ def write_report(results: Results, path: str | Path, *, parts: Sequence[Part] = 
         has_paths=any(block.paths for section in sections for block in section.blocks),
         has_why=any(block.why for section in sections for block in section.blocks),
         landscape=landscape,
+        num_unmeasured=results.geometry.num_missing,
         parts=parts,
         noise=noise_pictures(results),
         when=when(results, verdicts),

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from heatgrad.landscape.portrait import Portrait
 from heatgrad.report.contours import Relief, contour_picture, relief_of
+from heatgrad.report.lines import FLOOR, lines_panel
 from heatgrad.report.panels import LegendEntry, Picture
 from heatgrad.report.rows import EMPTY, Cell
 from heatgrad.report.style import (
@@ -20,9 +21,6 @@ from heatgrad.report.style import (
     PURPLE,
     SKY,
     VERMILLION,
-    figure,
-    set_log_scale,
-    to_svg,
 )
 from heatgrad.report.writing import write_page
 
@@ -150,9 +148,9 @@ def _spectra(portraits: Sequence[Portrait]) -> Picture | None:
 
     def draw(ax: Axes, portrait: Portrait, color: str) -> None:
         assert portrait.spectrum is not None
-        ends = (np.maximum(end, 1e-12) for end in portrait.spectrum.band(at))
+        ends = (np.maximum(end, FLOOR) for end in portrait.spectrum.band(at))
         ax.fill_between(at, *ends, color=color, alpha=0.15, linewidth=0)
-        density = np.maximum(portrait.spectrum.density(at), 1e-12)
+        density = np.maximum(portrait.spectrum.density(at), FLOOR)
         ax.plot(at, density, color=color, linewidth=1.3)
 
     caption = "Density of the eigenvalues, smoothed, with the 95 % bootstrap band over the starts."
@@ -173,17 +171,13 @@ def _lines(
     if not shown:
         return None
     colors = dict(zip((p.name for p in portraits), cycle(_COLORS), strict=False))
-    with figure(5.4, 3.2) as fig:
-        ax = fig.subplots()
+
+    def draw_all(ax: Axes) -> None:
         for portrait in shown:
             draw(ax, portrait, colors[portrait.name])
-        if log:
-            top = max(float(np.max(line.get_ydata())) for line in ax.lines)
-            ax.set_ylim(1e-6 * top, 2 * top)
-            set_log_scale(ax)
-        ax.set_xlabel(label, parse_math=False)
-        ax.set_ylabel("density" if log else "loss")
-        svg = to_svg(fig, name=name, title=caption)
+
+    y = "density" if log else "loss"
+    svg = lines_panel(draw_all, name=name, title=caption, x=label, y=y, log=log)
     names = tuple(LegendEntry(p.name, colors[p.name], "solid") for p in shown)
     return Picture((svg,), caption, names)
 

@@ -40,13 +40,13 @@ class Row:
         color: The arm's colour.
         word: The verdict.
         sentence: Its reason.
-        value: Median final value of the primary metric.
-        clean: Median accuracy on clean labels.
+        value: Median final value of the primary metric; of a measure of the landscape the mean.
         difference: Mean paired difference from the baseline.
         interval: Its interval, or the range of the differences.
         p: Its p value.
         adjusted: The p value of what the word claims, adjusted; or a q value.
         n: Number of matched runs.
+        clean: Median accuracy on clean labels.
         seconds: Median training time of a run.
     """
 
@@ -56,13 +56,13 @@ class Row:
     word: str
     sentence: str
     value: Cell
-    clean: Cell
     difference: Cell
     interval: Cell
     p: Cell
     adjusted: str
     n: Cell
-    seconds: Cell
+    clean: Cell = EMPTY
+    seconds: Cell = EMPTY
 
 
 def regimes_of(verdicts: Sequence[Verdict]) -> list[str]:

@@ -7,21 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import numpy as np
 from torch import nn
 
 from heatgrad.core.errors import SpecError, StoreError
 from heatgrad.core.lookup import lookup
 from heatgrad.core.spec import digest
-from heatgrad.landscape import (
-    DataLoss,
-    align,
-    hessian_spectrum,
-    interpolate,
-    sharpness,
-    surface,
-)
+from heatgrad.landscape import DataLoss, align
 from heatgrad.landscape.surface import check_grid
+from heatgrad.study.geometry_kinds import KINDS, Value
 from heatgrad.study.geometry_spec import GeometrySpec
 from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.spec import StudySpec
@@ -41,11 +34,8 @@ __all__ = [
 
 # Raised whenever the same measurement would give something else.
 _PROTOCOL = 1
-_GRID = 161  # places of a spectrum's density
 
 R = TypeVar("R")
-Options = dict[str, Any]
-Value = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,7 +46,7 @@ class Measurement:
         name: Of the measurement in the study.
         spec: What is measured.
         trial: Whose final weights.
-        end: Of a path, the trial that it leads to.
+        end: Of a path or a curve, the trial that it leads to.
     """
 
     name: str
@@ -85,7 +75,7 @@ def measurements(study: StudySpec, records: Iterable[Record]) -> list[Measuremen
         for (regime, task, arm, block), trial in ends.items():
             if task not in study.tasks or arm not in study.arms or block >= blocks:
                 continue
-            if spec.kind != "path":
+            if not KINDS[spec.kind].is_path:
                 found.append(Measurement(name, spec, trial))
                 continue
             end = ends.get((regime, task, spec.to or study.baseline, block))
@@ -122,13 +112,10 @@ def rehearse(name: str, spec: GeometrySpec, trial: Trial) -> None:
 def _found(
     name: str, spec: GeometrySpec, model: nn.Module, end: nn.Module, loss: DataLoss
 ) -> Value:
-    if spec.kind != "path":
-        return _checked(name, _OF[spec.kind], model, loss, spec.options)
-    start = model
-    if spec.align:
-        aligned = _checked(name, align, end, model, inputs=next(loss.inputs()))
-        start = aligned.model
-    return _checked(name, _of_path, start, end, loss, spec.options)
+    kind, start = KINDS[spec.kind], model
+    if kind.is_path and spec.align:
+        start = _checked(name, align, end, model, inputs=next(loss.inputs())).model
+    return _checked(name, kind.measure, start, end, loss, **spec.options)
 
 
 def _checked(name: str, function: Callable[..., R], *arguments: Any, **options: Any) -> R:
@@ -140,14 +127,19 @@ def _checked(name: str, function: Callable[..., R], *arguments: Any, **options: 
         raise SpecError(f"geometry.{name}: {reason}") from error
 
 
-def measure_and_store(measurement: Measurement, store: Store) -> None:
-    """Measure, and store what was found."""
+def measure_and_store(measurement: Measurement, store: Store) -> str | None:
+    """Measure, and store what was found; return the reason if that cannot be measured."""
     started = time.perf_counter()
-    value = measure(measurement, store)
+    try:
+        value = measure(measurement, store)
+    except SpecError as error:
+        of = measurement.trial
+        return f"{error} ({of.task_name}, {of.arm_name}, block {of.block}, {of.regime})"
     stored_at = datetime.now(UTC).isoformat(timespec="seconds")
     seconds = time.perf_counter() - started
     key, trial = measurement.key, measurement.trial.key
     store.add_geometry([Measured(key, measurement.name, trial, value, seconds, stored_at)])
+    return None
 
 
 def trained_network(trial: Trial, store: Store) -> nn.Module:
@@ -178,70 +170,3 @@ def loss_on(trial: Trial, part: str, examples: int) -> DataLoss:
     data = load_data(trial)
     x, y = (data.x_train, data.y_train) if part == "train" else (data.x_test, data.y_test)
     return DataLoss(lookup(trial.loss, LOSSES, "loss"), (x[:examples], y[:examples]))
-
-
-def _of_sharpness(model: nn.Module, loss: DataLoss, options: Options) -> Value:
-    found = sharpness(model, loss, **options)
-    return _plain({"value": found.value, "error": found.error, "loss": found.loss})
-
-
-def _of_spectrum(model: nn.Module, loss: DataLoss, options: Options) -> Value:
-    found = hessian_spectrum(model, loss, **options)
-    low, high = found.smallest.value, found.largest.value
-    room = 4 * found.width
-    at = np.linspace(low - room, high + room, _GRID)
-    return _plain(
-        {
-            "trace": found.trace,
-            "trace_error": found.trace_error,
-            "largest": high,
-            "smallest": low,
-            "residual": found.largest.residual,
-            "smallest_residual": found.smallest.residual,
-            "negative_mass": found.negative_mass,
-            "at": at,
-            "density": found.density(at),
-        }
-    )
-
-
-def _of_path(start: nn.Module, end: nn.Module, loss: DataLoss, options: Options) -> Value:
-    found = interpolate(start, end, loss, **options)
-    return _plain(
-        {
-            "value": found.barrier if found.barrier > 1e-9 else 0.0,
-            "interval": found.interval(),
-            "top": found.top,
-            "at": found.at,
-            "losses": found.losses,
-        }
-    )
-
-
-def _of_surface(model: nn.Module, loss: DataLoss, options: Options) -> Value:
-    found = surface(model, loss, **options)
-    return _plain(
-        {
-            "across": found.across,
-            "up": found.up,
-            "losses": found.losses,
-            "cosine": found.cosine,
-            "holes": found.num_holes,
-        }
-    )
-
-
-_OF = {"sharpness": _of_sharpness, "spectrum": _of_spectrum, "surface": _of_surface}
-
-
-def _plain(values: Value) -> Value:
-    """Return values as JSON holds them, numbers to seven digits; None where one is not finite."""
-    return {name: _number(value) for name, value in values.items()}
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, np.ndarray | tuple | list):
-        return [_number(part) for part in value]
-    if isinstance(value, int):
-        return value
-    return float(f"{value:.7g}") if math.isfinite(value) else None

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from heatgrad.study.geometry import Measurement, measurements
+from heatgrad.study.geometry_kinds import KINDS
 from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import Measured, Record
@@ -49,7 +50,8 @@ class Geometry:
     ) -> dict[int, float]:
         """Return the number that arms are compared by, by block.
 
-        The worst value stands for a run that diverged, and for what is not finite.
+        The worst value stands for a run that diverged or whose path leads to one that did, and
+        for what is not finite.
         """
         spec = self.study.geometry[name]
         worst = spec.metric.worst
@@ -57,10 +59,12 @@ class Geometry:
         for block, found in self.found(name, task, arm, regime).items():
             value = found[spec.of if spec.kind == "spectrum" else "value"]
             values[block] = worst if value is None else float(value)
-        for block in self._diverged.get((regime, task, arm), ()):
-            if spec.blocks is None or block < spec.blocks:
-                values[block] = worst
-        return values
+        diverged = set(self._diverged.get((regime, task, arm), ()))
+        if KINDS[spec.kind].is_path:
+            end = spec.to or self.study.baseline
+            lost = self._diverged.get((regime, task, end), set())
+            diverged |= lost & self._finished.get((regime, task, arm), set())
+        return values | {b: worst for b in diverged if spec.blocks is None or b < spec.blocks}
 
     def verdicts(self, name: str) -> list[Verdict]:
         """Return the verdict on every arm by one measurement, regime by regime, task by task.
@@ -124,9 +128,16 @@ class Geometry:
 
     @cached_property
     def _diverged(self) -> dict[Place, set[int]]:
+        return self._blocks("diverged")
+
+    @cached_property
+    def _finished(self) -> dict[Place, set[int]]:
+        return self._blocks("finished")
+
+    def _blocks(self, status: str) -> dict[Place, set[int]]:
         found: dict[Place, set[int]] = {}
         for r in self.records:
-            if r.status == "diverged":
+            if r.status == status:
                 place = r.spec.get("regime", AS_PUBLISHED), r.task, r.arm
                 found.setdefault(place, set()).add(r.block)
         return found

@@ -26,6 +26,7 @@ from heatgrad.study.work import Progress, explained_failure, run_and_store
 __all__ = ["Progress", "measure_all", "run_trials"]
 
 Item = TypeVar("Item", bound=tuple[Any, ...])
+Answer = TypeVar("Answer")
 
 _epochs_done: Any = None
 _store: Store | None = None
@@ -71,38 +72,46 @@ def measure_all(
     place: str | Path,
     folder: Path,
     workers: int,
-    on_measured: Callable[[Measurement], None],
-) -> None:
+    on_measured: Callable[[], None],
+) -> list[str]:
     """Make measurements on `workers` processes of one thread; each stores what it finds.
+
+    One that cannot be made leaves the others to be made.
 
     Args:
         todo: What is to be measured.
         place: Folder or URL of the store, with the weights of the trials.
         folder: Where the traceback of a part that fails is written.
         workers: Number of processes; 0 measures in this one.
-        on_measured: Called with each measurement that has just been stored.
+        on_measured: Called after each measurement.
+
+    Returns:
+        Of each that could not be made the reason.
 
     Raises:
         RunError: If a worker was killed from outside.
-        HeatgradError: If a measurement cannot be made.
+        StoreError: If the store cannot be used, or has not the weights.
     """
+    failures: list[str | None] = []
     with explained_failure(folder):
         if workers == 0:
             store, threads = Store.attach(place), torch.get_num_threads()
             torch.set_num_threads(1)  # as in the workers: the same bits
             try:
                 for measurement in todo:
-                    measure_and_store(measurement, store)
-                    on_measured(measurement)
+                    failures.append(measure_and_store(measurement, store))
+                    on_measured()
             finally:
                 torch.set_num_threads(threads)
                 store.close()
-            return
-        with _workers(workers, (None, place, {})) as executor:
-            items = [(measurement,) for measurement in todo]
-            for item in _finished(executor, _measured, items, 2 * workers, poll_seconds=0.5):
-                if item is not None:
-                    on_measured(item[0])
+        else:
+            with _workers(workers, (None, place, {})) as executor:
+                items = [(measurement,) for measurement in todo]
+                for done in _finished(executor, _measured, items, 2 * workers, poll_seconds=0.5):
+                    if done is not None:
+                        failures.append(done[1])
+                        on_measured()
+    return [reason for reason in failures if reason is not None]
 
 
 def _run_there(
@@ -116,8 +125,8 @@ def _run_there(
     epochs_done = multiprocessing.get_context("spawn").RawArray("i", len(trials))
     with _workers(workers, (epochs_done, place, environment)) as executor:
         items = _placed(jobs_of(trials, workers))
-        for item in _finished(executor, _work, items, 2 * workers, poll_seconds):
-            for trial in item[1] if item is not None else ():
+        for done in _finished(executor, _work, items, 2 * workers, poll_seconds):
+            for trial in done[0][1] if done is not None else ():
                 on_progress(sum(epochs_done), trial)
             on_progress(sum(epochs_done), None)
 
@@ -147,18 +156,18 @@ def _workers(count: int, start: tuple[Any, ...]) -> Iterator[ProcessPoolExecutor
 
 def _finished(
     executor: ProcessPoolExecutor,
-    function: Callable[..., None],
+    function: Callable[..., Answer],
     items: Sequence[Item],
     ahead: int,
     poll_seconds: float,
-) -> Iterator[Item | None]:
-    """Yield each item that a worker is done with, and None whenever nothing has ended.
+) -> Iterator[tuple[Item, Answer] | None]:
+    """Yield each item with a worker's answer, and None whenever nothing has ended.
 
     A few more than workers are handed out: enough to keep them busy, few enough to stop quickly.
     """
     waiting = iter(items)
 
-    def submit(count: int) -> dict[Future[None], Item]:
+    def submit(count: int) -> dict[Future[Answer], Item]:
         taken = list(itertools.islice(waiting, count))
         return {executor.submit(function, *item): item for item in taken}
 
@@ -167,9 +176,9 @@ def _finished(
         done, _ = wait(running, timeout=poll_seconds, return_when=FIRST_COMPLETED)
         for future in done:
             item = running.pop(future)
-            future.result()
+            answer = future.result()
             running |= submit(1)
-            yield item
+            yield item, answer
         yield None
 
 
@@ -230,9 +239,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _measured(measurement: Measurement) -> None:
+def _measured(measurement: Measurement) -> str | None:
     assert _store is not None
-    measure_and_store(measurement, _store)
+    return measure_and_store(measurement, _store)
 
 
 def _work(start: int, job: Job) -> None:

@@ -235,13 +235,20 @@ def _measure_what_is_left(
         return
     count = default_workers() if workers is None else workers
     numbers = itertools.count(1)
-    measure_all(
+    failures = measure_all(
         todo,
         place=place,
         folder=folder,
         workers=min(count, len(todo)),
-        on_measured=lambda _: on_measured(next(numbers), len(todo)),
+        on_measured=lambda: on_measured(next(numbers), len(todo)),
     )
+    if failures:
+        warnings.warn(
+            f"{len(failures)} of {len(todo)} measurements of the landscape could not be made, and "
+            f"their blocks are left out; the same command tries them again: {failures[0]}",
+            HeatgradWarning,
+            stacklevel=3,
+        )
 
 
 def _place(folder: Path, store: str | None, ray: str | None) -> str | Path:
