@@ -1,4 +1,4 @@
-"""The networks of the paper, built from the shape of one sample and the number of classes.
+"""The networks of the papers, built from the shape of one sample and the number of classes.
 
 Weights are drawn from PyTorch's global generator; build a model inside
 `torch.random.fork_rng` after `torch.manual_seed` to draw them from a stream of your own.
@@ -7,13 +7,29 @@ Weights are drawn from PyTorch's global generator; build a model inside
 from torch import nn
 
 from heatgrad.models.cnn import SimpleCNN
+from heatgrad.models.densenet import DenseNet
 from heatgrad.models.dropout import ByteDropout
 from heatgrad.models.mlp import MLP, MediumMLP, SimpleMLP
+from heatgrad.models.resnet import ResNet
+from heatgrad.models.wide_resnet import WideResNet
 
 MODELS: dict[str, type[nn.Module]] = {
     "SimpleMLP": SimpleMLP,
     "MediumMLP": MediumMLP,
     "SimpleCNN": SimpleCNN,
+    "ResNet": ResNet,
+    "WideResNet": WideResNet,
+    "DenseNet": DenseNet,
 }
 
-__all__ = ["MLP", "MODELS", "ByteDropout", "MediumMLP", "SimpleCNN", "SimpleMLP"]
+__all__ = [
+    "MLP",
+    "MODELS",
+    "ByteDropout",
+    "DenseNet",
+    "MediumMLP",
+    "ResNet",
+    "SimpleCNN",
+    "SimpleMLP",
+    "WideResNet",
+]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-__all__ = ["check_dropout", "check_num_classes", "check_sizes"]
+__all__ = ["check_dropout", "check_image", "check_num_classes", "check_sizes"]
 
 
 def check_sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
@@ -11,6 +11,21 @@ def check_sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
     if not values or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
         raise ValueError(f"{name} must be one or more positive integers, got {values}")
     return values
+
+
+def check_image(input_shape: Sequence[int], *, least: int) -> int:
+    """Return the channels of an image's shape.
+
+    Raises:
+        ValueError: Unless it is (channels, height, width), with sides of at least `least`.
+    """
+    shape = check_sizes("input_shape", input_shape)
+    if len(shape) != 3 or min(shape[1:]) < least:
+        raise ValueError(
+            f"input_shape must be (channels, height, width) with height and width at least "
+            f"{least}, for two halvings, got {shape}; for other data use SimpleMLP"
+        )
+    return shape[0]
 
 
 def check_num_classes(num_classes: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from heatgrad.models.checks import check_dropout, check_num_classes, check_sizes
+from heatgrad.models.checks import check_dropout, check_image, check_num_classes, check_sizes
 from heatgrad.models.dropout import ByteDropout
 from heatgrad.models.weights import draw_weights_
 
@@ -51,12 +51,7 @@ class SimpleCNN(nn.Module):
         dropout: float = 0.25,
     ) -> None:
         super().__init__()
-        shape = check_sizes("input_shape", input_shape)
-        if len(shape) != 3 or min(shape[1:]) < 4:
-            raise ValueError(
-                f"input_shape must be (channels, height, width) with height and width at least "
-                f"4, for two poolings, got {shape}; for other data use SimpleMLP"
-            )
+        num_channels = check_image(input_shape, least=4)
         check_num_classes(num_classes)
         check_dropout(dropout)
         check_sizes("hidden", (hidden,))
@@ -65,10 +60,10 @@ class SimpleCNN(nn.Module):
             raise ValueError(f"channels must be two numbers, one per block, got {widths}")
         first, second = widths
         self.features = nn.Sequential(
-            *_block(shape[0], first), *_block(first, second), nn.Flatten()
+            *_block(num_channels, first), *_block(first, second), nn.Flatten()
         )
         # Each pooling halves a side, rounding down.
-        size = second * (shape[1] // 4) * (shape[2] // 4)
+        size = second * (input_shape[1] // 4) * (input_shape[2] // 4)
         self.head = nn.Sequential(
             nn.Linear(size, hidden), nn.ReLU(), ByteDropout(dropout), nn.Linear(hidden, num_classes)
         )
