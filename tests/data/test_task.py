@@ -63,7 +63,7 @@ def test_registry_entries_are_frozen_values(name):
     ("options", "message"),
     [
         ({"label_noise": -0.1}, r"label_noise must be a number in \[0, 1\), got -0.1"),
-        ({"label_noise": 0.95}, "less than 1 - 1/K"),
+        ({"label_noise": 0.995}, "less than 1 - 1/K"),
         ({"noise_in": ()}, r"noise_in must be a list of .*, got \(\)"),
         ({"noise_in": ("valid",)}, "noise_in must be a list"),
         ({"noise_in": "train"}, "noise_in must be a list .* got 'train'"),

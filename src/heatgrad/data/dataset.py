@@ -1,12 +1,50 @@
 """A data set in memory, and the best accuracy that is possible on it."""
 
+import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
-__all__ = ["Ceiling", "Dataset"]
+__all__ = ["Ceiling", "Dataset", "Pixels"]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How pixels become inputs: from 0 to 1, less the mean, over the deviation, by channel.
+
+    Attributes:
+        mean: Of each channel [1].
+        std: Standard deviation of each channel, positive [1].
+
+    Raises:
+        ValueError: If they are not as many, or not finite, or a deviation is not positive.
+
+    Example:
+        >>> gray = Pixels((0.5,), (0.25,))
+        >>> gray.normalised(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).flatten().tolist()
+        [-2.0, 2.0]
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        is_finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if len(self.mean) != len(self.std) or not is_finite or min(self.std, default=0) <= 0:
+            raise ValueError(
+                f"mean and std must be one number a channel, deviations positive, got {self.mean} "
+                f"and {self.std}"
+            )
+
+    def normalised(self, images: UInt8[Tensor, "n c h w"]) -> Float32[Tensor, "n c h w"]:
+        """Return 8-bit images as inputs."""
+        return images.float().div_(255).sub_(self._of(self.mean)).div_(self._of(self.std))
+
+    @staticmethod
+    def _of(values: tuple[float, ...]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +92,7 @@ class Dataset:
         y_test_clean: Test labels without label noise.
         num_classes: K; labels are 0 to K - 1.
         ceiling: The best accuracy possible, or `None` where it is not known.
+        pixels: How the inputs were made from pixels, or `None` where they are no images.
 
     Raises:
         TypeError: If an array is not a tensor.
@@ -74,6 +113,7 @@ class Dataset:
     y_test_clean: Int64[Tensor, " m"]
     num_classes: int
     ceiling: Ceiling | None = None
+    pixels: Pixels | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.num_classes, bool) or not isinstance(self.num_classes, int):
@@ -101,6 +141,7 @@ class Dataset:
         y_test: Int64[Tensor, " m"],
         num_classes: int,
         ceiling: Ceiling | None = None,
+        pixels: Pixels | None = None,
     ) -> "Dataset":
         """Return a data set whose labels carry no label noise."""
         return cls(
@@ -112,6 +153,7 @@ class Dataset:
             y_test_clean=y_test,
             num_classes=num_classes,
             ceiling=ceiling,
+            pixels=pixels,
         )
 
     @property

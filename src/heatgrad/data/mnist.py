@@ -1,72 +1,37 @@
 """MNIST and Fashion-MNIST, read from their published files."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import torch
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from heatgrad.core.errors import DataError
-from heatgrad.core.random import stream_generator
-from heatgrad.data.checks import check_int
-from heatgrad.data.dataset import Dataset
+from heatgrad.data.dataset import Pixels
 from heatgrad.data.idx import read_idx
-from heatgrad.data.noise import check_rate
-from heatgrad.data.split import stratified_subset
-from heatgrad.data.task import Task
+from heatgrad.data.images import ImageTask, Part, Source
 
 __all__ = ["MNIST", "FashionMNIST"]
 
 _SIDE = 28
-_NUM_CLASSES = 10
 
-
-@dataclass(frozen=True)
-class _Source:
-    """What distinguishes one data set in MNIST's layout from another."""
-
-    name: str
-    published: str
-    mean: float
-    std: float
-
-
-_MNIST = _Source("MNIST", "https://yann.lecun.com/exdb/mnist/", 0.1307, 0.3081)
-_FASHION = _Source(
-    "FashionMNIST", "https://github.com/zalandoresearch/fashion-mnist", 0.2860, 0.3530
+_MNIST = Source("MNIST", "https://yann.lecun.com/exdb/mnist/", 10, Pixels((0.1307,), (0.3081,)))
+_FASHION = Source(
+    "FashionMNIST",
+    "https://github.com/zalandoresearch/fashion-mnist",
+    10,
+    Pixels((0.2860,), (0.3530,)),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _MNISTLayout(Task):
+class _MNISTLayout(ImageTask):
     """Images and labels in four files of MNIST's layout."""
 
-    root: str | None = None
-    num_train: int | None = None
-    num_test: int | None = None
-
-    _source: ClassVar[_Source]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_rate(self.label_noise, _NUM_CLASSES)
-        if self.root is not None:
-            # A path becomes text, so that a task is made of plain values only.
-            object.__setattr__(self, "root", os.fspath(self.root))
-        for name in ("num_train", "num_test"):
-            if getattr(self, name) is not None:
-                check_int(name, getattr(self, name), at_least=1)
-
-    def generate(self, seed: int) -> Dataset:
-        """Return the data with clean labels; only the choice of subsets depends on the seed.
-
-        Raises:
-            DataError: If a file is missing or damaged.
-            ValueError: If a subset is larger than the files.
-        """
-        return _load(self._source, self.root, self.num_train, self.num_test, seed)
+    def _read(self, root: Path, part: Part) -> tuple[UInt8[Tensor, "n c h w"], Int64[Tensor, " n"]]:
+        return _read_part(self._source, root / self._source.name / "raw", part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +62,7 @@ class MNIST(_MNISTLayout):
         Y. LeCun, C. Cortes, C. J. C. Burges, the MNIST database of handwritten digits.
     """
 
-    _source: ClassVar[_Source] = _MNIST
+    _source: ClassVar[Source] = _MNIST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,40 +90,11 @@ class FashionMNIST(_MNISTLayout):
         H. Xiao, K. Rasul, R. Vollgraf (2017), arXiv:1708.07747.
     """
 
-    _source: ClassVar[_Source] = _FASHION
+    _source: ClassVar[Source] = _FASHION
 
 
-def _load(
-    source: _Source, root: str | None, num_train: int | None, num_test: int | None, seed: int
-) -> Dataset:
-    folder = _data_root(root) / source.name / "raw"
-    parts = []
-    for index, (prefix, name, size) in enumerate(
-        [("train", "num_train", num_train), ("t10k", "num_test", num_test)]
-    ):
-        images, labels = _read_part(source, folder, prefix)
-        if size is not None:
-            if size > labels.numel():
-                raise ValueError(
-                    f"{name} must be at most {labels.numel()}, the number of images in "
-                    f"'{folder}', got {size}"
-                )
-            chosen = stratified_subset(labels, size, stream_generator(seed, "data", index))
-            images, labels = images[chosen], labels[chosen]
-        x = (images.float().div_(255).sub_(source.mean).div_(source.std)).unsqueeze(1)
-        parts.append((x, labels))
-    (x_train, y_train), (x_test, y_test) = parts
-    return Dataset.from_clean(
-        x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, num_classes=_NUM_CLASSES
-    )
-
-
-def _data_root(root: str | None) -> Path:
-    chosen = root or os.environ.get("HEATGRAD_DATA") or "~/.cache/heatgrad"
-    return Path(chosen).expanduser().absolute()
-
-
-def _read_part(source: _Source, folder: Path, prefix: str) -> tuple[Tensor, Tensor]:
+def _read_part(source: Source, folder: Path, part: Part) -> tuple[Tensor, Tensor]:
+    prefix = "train" if part == "train" else "t10k"
     images_path = _find(source, folder, f"{prefix}-images-idx3-ubyte")
     labels_path = _find(source, folder, f"{prefix}-labels-idx1-ubyte")
     images, labels = read_idx(images_path, ndim=3), read_idx(labels_path, ndim=1)
@@ -172,13 +108,13 @@ def _read_part(source: _Source, folder: Path, prefix: str) -> tuple[Tensor, Tens
             f"'{images_path}' holds {images.shape[0]} images but '{labels_path}' "
             f"{labels.shape[0]} labels; fetch both again from {source.published}"
         )
-    if labels.numel() == 0 or int(labels.max()) >= _NUM_CLASSES:
+    if labels.numel() == 0 or int(labels.max()) >= source.num_classes:
         found = f"found {int(labels.max())}" if labels.numel() else "found none"
-        raise DataError(f"'{labels_path}' must hold labels 0..{_NUM_CLASSES - 1}, {found}")
-    return images, labels.to(torch.int64)
+        raise DataError(f"'{labels_path}' must hold labels 0..{source.num_classes - 1}, {found}")
+    return images.unsqueeze(1), labels.to(torch.int64)
 
 
-def _find(source: _Source, folder: Path, name: str) -> Path:
+def _find(source: Source, folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
         if path.exists():
             return path

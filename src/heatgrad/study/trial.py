@@ -279,6 +279,7 @@ def _with_validation(dataset: Dataset, share: float, seed: int, where: str) -> D
         y_test=labels[held],
         y_test_clean=dataset.y_train_clean[held],
         num_classes=dataset.num_classes,
+        pixels=dataset.pixels,
     )
 
 
