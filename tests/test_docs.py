@@ -16,6 +16,7 @@ from heatgrad.optim import checks
 from heatgrad.report.page import KEY
 from heatgrad.study import load_study
 from heatgrad.study.geometry_spec import GeometrySpec
+from heatgrad.study.recipe_spec import RecipeSpec
 from heatgrad.study.spec import ArmSpec, ModelSpec, StudySpec, TaskSpec
 
 ROOT = Path(__file__).parents[1]
@@ -125,7 +126,9 @@ def test_every_key_of_a_study_is_explained():
     """The guide has a row for each key that a spec may hold, and each option of `run`."""
     text = (DOCS / "guides/your-own-study.md").read_text(encoding="utf-8")
     keys = {
-        name for spec in (StudySpec, TaskSpec, ArmSpec, ModelSpec) for name in spec.model_fields
+        name
+        for spec in (StudySpec, TaskSpec, ArmSpec, ModelSpec, RecipeSpec)
+        for name in spec.model_fields
     }
     run = COMMAND.commands["study"].commands["run"]
     keys |= {opt for param in run.params for opt in param.opts if opt.startswith("--")}

@@ -40,6 +40,7 @@ CHANGES = {
     "max_diverged": 0.25,
     "tuning": {"budget": 8, "space": {"lr": [0.01, 1.0]}},
     "schedule": {"kind": "cosine"},
+    "recipe": {"average": 0.9},
     "model": {"kind": "SimpleMLP", "width": 9},
     "tasks": {"spiral": {"kind": "Spiral"}},
     "arms": {"SGD": SGD, "diffusion": {"kind": "DiffusionSGD", "diffusion": 0.2}},

@@ -117,7 +117,40 @@ CLOSED_FORMS = {
 }
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_has_its_test():
+    assert {*CLOSED_FORMS, "cosine-restarts"} == set(SCHEDULES)
+
+
+@pytest.mark.parametrize(("first", "factor"), [(1, 1), (3, 2), (4, 1), (10, 2)])
+def test_restarts_are_torch_s(first, factor):
+    """Epoch by epoch as `CosineAnnealingWarmRestarts`, whose floor is a rate and not a share."""
+    rates = []
+    for make in (
+        lambda o: SCHEDULES["cosine-restarts"](o, 20, first=first, factor=factor, final=0.1),
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
+            o, first, factor, eta_min=0.05
+        ),
+    ):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+        scheduler = make(optimizer)
+        found = []
+        for _ in range(20):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        rates.append(found)
+    assert rates[0] == pytest.approx(rates[1], rel=1e-12)
+
+
+@pytest.mark.parametrize("options", [{"first": 0}, {"factor": 1.5}, {"final": -1.0}])
+def test_restarts_refuse(options):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    name = next(iter(options))
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        SCHEDULES["cosine-restarts"](optimizer, 20, **options)
+
+
+@pytest.mark.parametrize("name", CLOSED_FORMS)
 @pytest.mark.parametrize("final", [0.0, 0.1])
 def test_the_learning_rate_of_every_epoch(name, final, blobs, plain):
     """Epoch k of E has done k - 1 of E: 1, a line, or cos^2 of a quarter turn, to `final`."""

@@ -6,7 +6,7 @@ import torch
 
 from heatgrad.core.random import stream_generator
 from heatgrad.data.checks import check_int, check_split
-from heatgrad.data.dataset import Dataset
+from heatgrad.data.dataset import Dataset, Pixels
 from heatgrad.data.noise import check_rate
 from heatgrad.data.split import stratified_split
 from heatgrad.data.task import Task
@@ -63,4 +63,5 @@ class Digits(Task):
             x_test=x[test],
             y_test=labels[test],
             num_classes=10,
+            pixels=Pixels((0.0,), (1.0,)),
         )

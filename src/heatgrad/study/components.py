@@ -18,6 +18,7 @@ PASSED = {
     "model": ("input_shape", "num_classes"),
     "schedule": ("optimizer", "epochs"),
     "task": (),
+    "augment": ("pixels",),
 }
 
 

@@ -14,7 +14,7 @@ from heatgrad.study.question import EACH_TUNED
 from heatgrad.study.run import workload
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import Store
-from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer
+from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, make_recipe
 from heatgrad.training import LOSSES, evaluate, steps_per_epoch
 
 __all__ = ["Estimate", "TaskEstimate", "estimate"]
@@ -134,14 +134,16 @@ def _measure(trial: Trial) -> float:
         dataset = load_data(trial)
         model = make_model(trial, dataset)
         loss = lookup(trial.loss, LOSSES, "loss")
-        optimizer = make_optimizer(trial, model)
+        optimizer, recipe = make_optimizer(trial, model), make_recipe(trial, dataset)
+        generator = torch.Generator()
         x, y = dataset.x_train[: trial.batch_size], dataset.y_train[: trial.batch_size]
         count, started = -2, 0.0  # two steps to warm up
         while count < 1 or time.perf_counter() - started < _SECONDS_MEASURED:
             if count == 0:
                 started = time.perf_counter()
             optimizer.zero_grad()
-            loss(model(x), y).backward()
+            changed = x if recipe.augment is None else recipe.augment(x, generator)
+            recipe.gradient(model, changed, y, recipe.training_loss(loss))
             optimizer.step()
             count += 1
         step = (time.perf_counter() - started) / count

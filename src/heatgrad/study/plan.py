@@ -12,6 +12,7 @@ from heatgrad.optim import OPTIMIZERS
 from heatgrad.study.components import Component, find, resolve
 from heatgrad.study.design import settings_of
 from heatgrad.study.question import EACH_TUNED
+from heatgrad.study.recipe_spec import RecipeSpec
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.trial import Trial
 from heatgrad.training import SCHEDULES, Backend, can_train, has_rule
@@ -84,6 +85,7 @@ class _Planner:
         self._study = study
         self._schedule = resolve(study.schedule, SCHEDULES, "schedule", "schedule")
         self._parts: dict[str, tuple[Component, Component]] = {}
+        self._recipes: dict[str, RecipeSpec] = {}
         self._arms: dict[tuple[str, str], tuple[Component, Backend]] = {}
         for name, task in study.tasks.items():
             where, model = f"tasks.{name}", task.model or study.model
@@ -91,6 +93,7 @@ class _Planner:
                 resolve(task, TASKS, "task", where),
                 resolve(model, MODELS, "model", f"{where}: model"),
             )
+            self._recipes[name] = study.recipe_of(name).resolved(f"{where}: recipe")
             for arm_name, arm in study.arms.items():
                 chosen = Component(kind=arm.kind, options={"lr": task.lr or study.lr} | arm.options)
                 self._arms[name, arm_name] = (
@@ -124,6 +127,7 @@ class _Planner:
             batch_size=study.tasks[task].batch_size or study.batch_size,
             backend=backend,
             device=study.device,
+            recipe=self._recipes[task],
             **marks,
         )
 
@@ -135,16 +139,18 @@ def _backend(
     network = find(model, MODELS, "model", f"tasks.{task_name}: model")
     optimizer = find(arm, OPTIMIZERS, "optimizer", f"arms.{arm_name}")
     is_known = all(isinstance(x, type) for x in (network, optimizer))
-    can_be = is_known and can_train(network, optimizer)
+    is_plain = study.recipe_of(task_name).is_plain
+    can_be = is_plain and is_known and can_train(network, optimizer)
     needing: list[tuple[str, str, str]] = []
     needing += [("device", study.device, "cpu")] if study.device != "cpu" else []
     needing += [("backend", "replicas", "auto")] if study.backend == "replicas" else []
     for key, value, other in needing if not can_be else ():
         raise SpecError(
-            f"{key} '{value}' needs a network that is an MLP and an optimizer that has a rule, "
-            f"got {model.kind} with {arm.kind}; use {key} = '{other}'"
+            f"{key} '{value}' needs a network that is an MLP, an optimizer that has a rule and no "
+            f"recipe, got {model.kind} with {arm.kind}{'' if is_plain else ' and a recipe'}; use "
+            f"{key} = '{other}'"
         )
-    if study.backend == "loop":
+    if study.backend == "loop" or not is_plain:
         return "loop"
     if can_be:
         return "replicas"

@@ -14,6 +14,7 @@ from heatgrad.study.design import ranges_of
 from heatgrad.study.finals import final_value
 from heatgrad.study.geometry_results import Geometry
 from heatgrad.study.question import AS_PUBLISHED
+from heatgrad.study.recipe_spec import RecipeSpec
 from heatgrad.study.spec import METRICS, StudySpec
 from heatgrad.study.store import Measured, Record, Store
 from heatgrad.study.trial import CURVES
@@ -277,6 +278,7 @@ def _fixed(record: Record, tuned: Sequence[str]) -> tuple[str, ...]:
         f"{spec['epochs']} epochs",
         f"{spec['schedule']['kind']} schedule",
         str(spec["model"]["kind"]),
+        *RecipeSpec.model_validate(spec.get("recipe", {})).words,
     )
 
 

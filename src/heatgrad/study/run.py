@@ -27,7 +27,7 @@ from heatgrad.study.results import Results
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.statistics import blocks_for_family, largest_family, smallest_p
 from heatgrad.study.store import Store, is_url
-from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer
+from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, make_recipe
 from heatgrad.study.tuning import chosen_settings
 from heatgrad.training import LOSSES, SCHEDULES, initialised
 
@@ -291,6 +291,7 @@ def check_study(study: StudySpec) -> None:
     for trial in _one_of_each(study):
         if trial.task_name not in models:
             models[trial.task_name] = make_model(trial, load_data(trial))
+            make_recipe(trial, load_data(trial))
         load_data(trial)  # with a share held out, where the trial tunes
         model = models[trial.task_name]
         for param in model.parameters():

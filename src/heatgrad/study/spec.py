@@ -12,6 +12,7 @@ from heatgrad.study.components import Component
 from heatgrad.study.geometry_spec import GeometrySpec
 from heatgrad.study.metric import METRICS, Metric
 from heatgrad.study.question import AS_PUBLISHED, EACH_TUNED, MIN_BLOCKS
+from heatgrad.study.recipe_spec import RecipeSpec
 from heatgrad.study.sweep import expanded
 from heatgrad.study.tuning_spec import Budget, Range, TuningSpec
 from heatgrad.training import Device
@@ -67,6 +68,7 @@ class TaskSpec(Component):
         epochs: Passes over its training part.
         batch_size: Examples a step.
         lr: Learning rate of every arm that has none of its own.
+        recipe: What is done beside plain steps, in place of the study's.
         budget: Settings tried for each arm, where the study tunes; 1 leaves the task untuned.
         sweep_of: The entry of the file that this task is a cell of, or empty.
         dials: What its cell is, by name; in a file, `sweep` holds a list for each dial.
@@ -78,6 +80,7 @@ class TaskSpec(Component):
     epochs: Positive | None = None
     batch_size: Positive | None = None
     lr: Rate | None = None
+    recipe: RecipeSpec | None = None
     budget: Budget | None = None
     sweep_of: str = ""
     dials: dict[str, float] = Field(default_factory=dict)
@@ -134,6 +137,7 @@ class StudySpec(Spec):
         tuning: How options are tuned; then every verdict is given twice, in the regimes "as
             published" (the options of the file) and "each tuned".
         schedule: Learning-rate schedule.
+        recipe: What is done beside plain steps: augmentation, precision, averages.
         model: Network.
         tasks: Data sets by name.
         arms: Optimizers by name, in the order they are shown.
@@ -160,6 +164,7 @@ class StudySpec(Spec):
     max_diverged: Annotated[float, Field(ge=0, le=1)] = 0.5
     tuning: TuningSpec | None = None
     schedule: ScheduleSpec = ScheduleSpec()
+    recipe: RecipeSpec = RecipeSpec()
     model: ModelSpec
     tasks: Annotated[dict[Name, TaskSpec], Field(min_length=1)]
     arms: Annotated[dict[Name, ArmSpec], Field(min_length=1)]
@@ -255,8 +260,11 @@ class StudySpec(Spec):
             del deciding["tuning"]
         if self.device == "cpu":
             del deciding["device"]
+        if self.recipe.is_plain:
+            del deciding["recipe"]
         for task in deciding["tasks"].values():
-            for name in ("note", "sweep_of", "dials", *(["budget"] * (task["budget"] is None))):
+            unset = [name for name in ("budget", "recipe") if task[name] is None]
+            for name in ("note", "sweep_of", "dials", *unset):
                 del task[name]
         for arm in deciding["arms"].values():
             if not arm["tune"]:
@@ -266,6 +274,10 @@ class StudySpec(Spec):
     def blocks_of(self, task: str) -> int:
         """Return the number of matched blocks of a task."""
         return self.tasks[task].seeds or self.seeds
+
+    def recipe_of(self, task: str) -> RecipeSpec:
+        """Return what is done beside plain steps on a task."""
+        return self.tasks[task].recipe or self.recipe
 
     def budget_of(self, task: str) -> int:
         """Return the number of settings tried for each arm on a task, 1 where nothing is tuned."""

@@ -23,12 +23,14 @@ from heatgrad.models import MODELS
 from heatgrad.optim import OPTIMIZERS, diffusion_groups
 from heatgrad.study.components import Component, build, find
 from heatgrad.study.question import AS_PUBLISHED
+from heatgrad.study.recipe_spec import RecipeSpec
 from heatgrad.training import (
     LOSSES,
     SCHEDULES,
     Backend,
     Device,
     EpochRecord,
+    Recipe,
     initialised,
     step_memory,
     train,
@@ -42,6 +44,7 @@ __all__ = [
     "load_data",
     "make_model",
     "make_optimizer",
+    "make_recipe",
     "make_scheduler",
     "result_of",
     "run_trial",
@@ -72,9 +75,10 @@ class Trial(Spec):
         protocol: Version of the training protocol.
         backend: `"loop"`; `"replicas"`; or `"vmap"`: by `vmap` if `backend_of` finds out, from the
             trial's own network and data, that this can be done and is faster, else as `"loop"`.
-            With the first it is no part of the key. Nor are the next four, where they are as
+            With the first it is no part of the key. Nor are the next five, where they are as
             here.
         device: Where it is trained.
+        recipe: What is done beside plain steps.
         regime: How options were chosen.
         setting: In a tuning block, the number of the setting, from 0.
         held_out: In a tuning block, the share of the training part that stands in for the test
@@ -96,6 +100,7 @@ class Trial(Spec):
     protocol: int = PROTOCOL
     backend: Backend = "loop"
     device: Device = "cpu"
+    recipe: RecipeSpec = RecipeSpec()
     regime: str = AS_PUBLISHED
     setting: int | None = None
     held_out: float = 0.0
@@ -104,7 +109,7 @@ class Trial(Spec):
     def key(self) -> str:
         """SHA-256 of the resolved trial."""
         fields = type(self).model_fields
-        added = ("backend", "device", "regime", "setting", "held_out")
+        added = ("backend", "device", "recipe", "regime", "setting", "held_out")
         left_out = {name for name in added if getattr(self, name) == fields[name].default}
         return digest(self.model_dump(mode="json", exclude=left_out))
 
@@ -183,6 +188,11 @@ def make_scheduler(trial: Trial, optimizer: torch.optim.Optimizer) -> LRSchedule
     return scheduler
 
 
+def make_recipe(trial: Trial, dataset: Dataset) -> Recipe:
+    """Return what the trial's training does beside plain steps."""
+    return trial.recipe.recipe(dataset, trial.loss, f"tasks.{trial.task_name}: recipe")
+
+
 def run_trial(
     trial: Trial, *, on_epoch: Callable[[EpochRecord], None] = lambda record: None
 ) -> TrialResult:
@@ -206,6 +216,7 @@ def run_trial(
         batch_size=trial.batch_size,
         seed=trial.seed,
         scheduler=scheduler,
+        recipe=make_recipe(trial, dataset),
     ):
         records.append(record)
         on_epoch(record)

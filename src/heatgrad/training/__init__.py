@@ -3,12 +3,14 @@
 Its random streams do not depend on the optimizer.
 """
 
+from heatgrad.training.augment import AUGMENTS, Augment, AutoAugment, CropFlip
 from heatgrad.training.evaluation import Evaluation, evaluate
 from heatgrad.training.loop import EpochRecord, initialised, steps_per_epoch, train
 from heatgrad.training.losses import LOSSES, Loss
 from heatgrad.training.memory import StepMemory, step_memory
 from heatgrad.training.path import roughness
 from heatgrad.training.probe import GradientProbe, probe_gradient
+from heatgrad.training.recipe import Precision, Recipe
 from heatgrad.training.replicas import (
     Backend,
     Device,
@@ -21,14 +23,20 @@ from heatgrad.training.replicas import (
 from heatgrad.training.schedules import SCHEDULES
 
 __all__ = [
+    "AUGMENTS",
     "LOSSES",
     "SCHEDULES",
+    "Augment",
+    "AutoAugment",
     "Backend",
+    "CropFlip",
     "Device",
     "EpochRecord",
     "Evaluation",
     "GradientProbe",
     "Loss",
+    "Precision",
+    "Recipe",
     "Replica",
     "StepMemory",
     "backend_of",

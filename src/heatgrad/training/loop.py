@@ -16,8 +16,10 @@ from heatgrad.training.evaluation import evaluate
 from heatgrad.training.losses import Loss
 from heatgrad.training.path import Looks, distances, flat_gradient, flat_values, total_variation
 from heatgrad.training.probe import GradientProbe, probe_gradient
+from heatgrad.training.recipe import Recipe
 
 __all__ = [
+    "PLAIN",
     "PROBES_PER_EPOCH",
     "EpochRecord",
     "epoch_plan",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 PROBES_PER_EPOCH = 8
+PLAIN = Recipe()
 
 
 @dataclass(frozen=True)
@@ -108,13 +111,14 @@ def train(
     batch_size: int,
     seed: int,
     scheduler: LRScheduler | None = None,
+    recipe: Recipe = PLAIN,
 ) -> Iterator[EpochRecord]:
     """Train on the CPU and yield one record an epoch; stop at a non-finite loss.
 
-    Batch order comes from `(seed, "order", epoch)` and dropout masks from
-    `(seed, "dropout", epoch)`, renewed at every step: neither depends on the optimizer, nor on
-    random numbers that it draws. A last batch of a single example is left out, since batch
-    normalisation cannot use it (unless all are, with `batch_size` 1).
+    Batch order comes from `(seed, "order", epoch)`, dropout masks from `(seed, "dropout", epoch)`,
+    renewed at every step, and augmentation from `(seed, "augment", epoch)`: none depends on the
+    optimizer, nor on random numbers that it draws. A last batch of a single example is left out,
+    since batch normalisation cannot use it (unless all are, with `batch_size` 1).
 
     Args:
         model: Maps inputs to logits; trained in place.
@@ -125,25 +129,39 @@ def train(
         batch_size: Examples a step, at least 1.
         seed: Seed of the block of matched runs.
         scheduler: Stepped after every epoch.
+        recipe: What is done beside plain steps.
 
     Yields:
         One `EpochRecord` an epoch; if its `is_finite` is false, it is the last.
 
     Raises:
-        ValueError: If `epochs` or `batch_size` is below 1.
+        ValueError: If `epochs` or `batch_size` is below 1, or the recipe does not fit the loss.
     """
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
+    trained_by, decay = recipe.training_loss(loss), recipe.decay(optimizer, epochs)
+    average = recipe.averaged(model)
     start = flat_values(model)
     for epoch in range(1, epochs + 1):
         lr = float(optimizer.param_groups[0]["lr"])
         before = flat_values(model)
         train_loss, probes, looks, seconds = _train_epoch(
-            model, optimizer, dataset, loss=loss, batch_size=batch_size, seed=seed, epoch=epoch
+            model,
+            optimizer,
+            dataset,
+            loss=trained_by,
+            batch_size=batch_size,
+            seed=seed,
+            epoch=epoch,
+            recipe=recipe,
+            after_step=None if average is None else average.update_parameters,
         )
-        if scheduler is not None:
-            scheduler.step()
-        score = evaluate(model, dataset, loss=loss)
+        for schedule in (scheduler, decay):
+            if schedule is not None:
+                schedule.step()
+        scored = model if average is None else average.module
+        with recipe.autocast(dataset.x_test.device):
+            score = evaluate(scored, dataset, loss=loss)
         after = flat_values(model)
         norms = [probe.norm for probe in probes]
         record = EpochRecord(
@@ -163,6 +181,8 @@ def train(
             chord=float(distances(after, start)),
             seconds=seconds,
         )
+        if average is not None and epoch == epochs:
+            model.load_state_dict(average.module.state_dict())
         yield record
         if not record.is_finite:
             return
@@ -197,6 +217,8 @@ def _train_epoch(
     batch_size: int,
     seed: int,
     epoch: int,
+    recipe: Recipe,
+    after_step: Callable[[nn.Module], None] | None,
 ) -> tuple[float, list[GradientProbe], Looks, float]:
     """Return the mean batch loss, what was seen of gradients, and the seconds of one pass.
 
@@ -207,19 +229,21 @@ def _train_epoch(
     probes: list[GradientProbe] = []
     looks = Looks(1)
     probing = 0.0
+    drawn = stream_generator(seed, "augment", epoch)
     model.train()
     started = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
         for batch, mask, is_probed in steps:
             torch.default_generator.manual_seed(mask)
             optimizer.zero_grad()
-            value = loss(model(dataset.x_train[batch]), dataset.y_train[batch])
-            batch_loss = float(value.detach())
+            x, y = dataset.x_train[batch], dataset.y_train[batch]
+            if recipe.augment is not None:
+                x = recipe.augment(x, drawn)
+            batch_loss = recipe.gradient(model, x, y, loss)
             total += batch_loss * len(batch)
             seen += len(batch)
             if not math.isfinite(batch_loss):
                 break
-            value.backward()  # type: ignore[no-untyped-call]
             if looks.wants(is_probed=is_probed):
                 before = time.perf_counter()
                 looks.look(flat_gradient(model), {0}, is_probed=is_probed)
@@ -227,5 +251,7 @@ def _train_epoch(
                     probes.append(probe_gradient(optimizer))
                 probing += time.perf_counter() - before
             optimizer.step()
+            if after_step is not None:
+                after_step(model)
     seconds = time.perf_counter() - started - probing
     return total / seen, probes, looks, seconds
