@@ -10,7 +10,7 @@ from torch import nn
 from heatgrad.laplacian import Laplacian
 from heatgrad.optim import DiffusionSGD
 from heatgrad.training import LOSSES, initialised, roughness, train
-from heatgrad.training.loop import epoch_plan
+from heatgrad.training.order import epoch_plan
 from heatgrad.training.path import flat_gradient, total_variation
 
 

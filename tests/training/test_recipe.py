@@ -11,7 +11,7 @@ from heatgrad.data import Digits, Pixels
 from heatgrad.models import SimpleCNN
 from heatgrad.optim import DiffusionSGD
 from heatgrad.training import LOSSES, CropFlip, Recipe, evaluate, initialised, train
-from heatgrad.training.loop import epoch_plan
+from heatgrad.training.order import epoch_plan
 
 ENTROPY = LOSSES["cross_entropy"]
 

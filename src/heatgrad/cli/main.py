@@ -10,6 +10,7 @@ import heatgrad
 from heatgrad.cli import study
 from heatgrad.cli.compare import compare
 from heatgrad.cli.landscape import landscape
+from heatgrad.cli.train import train
 from heatgrad.core.errors import HeatgradError, RunError
 
 __all__ = ["app", "main"]
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(study.app, name="study")
 app.command()(compare)
 app.command()(landscape)
+app.command()(train)
 
 # The base of all usage errors; typer exports this leaf of them only.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])

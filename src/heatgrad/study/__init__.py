@@ -23,6 +23,8 @@ from heatgrad.study.statistics import (
 )
 from heatgrad.study.store import Record, Store
 from heatgrad.study.table import compare_table
+from heatgrad.study.train_run import Trained, run_training
+from heatgrad.study.train_spec import TrainSpec
 from heatgrad.study.tuning import Tuning
 from heatgrad.study.verdict import Question, Verdict, judge, judge_all
 
@@ -40,6 +42,8 @@ __all__ = [
     "Results",
     "Store",
     "StudySpec",
+    "TrainSpec",
+    "Trained",
     "Tuning",
     "Verdict",
     "area_under_curve",
@@ -57,6 +61,7 @@ __all__ = [
     "read_runs",
     "record",
     "run_study",
+    "run_training",
     "sign_flip_interval",
     "sign_flip_p",
     "split_by_dials",

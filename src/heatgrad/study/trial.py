@@ -31,9 +31,10 @@ from heatgrad.training import (
     Device,
     EpochRecord,
     Recipe,
+    Training,
     initialised,
     step_memory,
-    train,
+    weights_of,
 )
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "make_optimizer",
     "make_recipe",
     "make_scheduler",
+    "make_training",
     "result_of",
     "run_trial",
 ]
@@ -60,8 +62,8 @@ class Trial(Spec):
     """Everything that decides a trial's result; its hash is the key of its record.
 
     Attributes:
-        task_name: Name of the task in the study.
-        arm_name: Name of the arm in the study.
+        task_name: Name of the task in the study; empty without one.
+        arm_name: Name of the arm in the study; empty without one.
         block: Number of the block of matched runs, from 0.
         role: What the block is for: `"report"`, or `"tuning"`.
         seed: The block's seed; it depends on the study's entropy, role and block alone.
@@ -104,6 +106,15 @@ class Trial(Spec):
     regime: str = AS_PUBLISHED
     setting: int | None = None
     held_out: float = 0.0
+
+    def place_of(self, part: str) -> str:
+        """Return where a part of the trial stands in its file, to begin a message.
+
+        Of a trial that no study named, by itself.
+        """
+        if not self.task_name:
+            return part
+        return f"arms.{self.arm_name}" if part == "optimizer" else f"tasks.{self.task_name}: {part}"
 
     @property
     def key(self) -> str:
@@ -150,7 +161,7 @@ def load_data(trial: Trial) -> Dataset:
 
 def make_model(trial: Trial, dataset: Dataset) -> nn.Module:
     """Return the trial's network with the block's initial weights."""
-    where = f"tasks.{trial.task_name}: model"
+    where = trial.place_of("model")
     target = find(trial.model, MODELS, "model", where)
 
     def construct() -> nn.Module:
@@ -166,7 +177,7 @@ def make_model(trial: Trial, dataset: Dataset) -> nn.Module:
 
 def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
     """Return the trial's optimizer of a network; one that takes a `seed` gets the block's."""
-    where = f"arms.{trial.arm_name}"
+    where = trial.place_of("optimizer")
     target = find(trial.optimizer, OPTIMIZERS, "optimizer", where)
     options = dict(trial.optimizer.options)
     if "seed" in inspect.signature(target).parameters:
@@ -190,7 +201,25 @@ def make_scheduler(trial: Trial, optimizer: torch.optim.Optimizer) -> LRSchedule
 
 def make_recipe(trial: Trial, dataset: Dataset) -> Recipe:
     """Return what the trial's training does beside plain steps."""
-    return trial.recipe.recipe(dataset, trial.loss, f"tasks.{trial.task_name}: recipe")
+    return trial.recipe.recipe(dataset, trial.loss, trial.place_of("recipe"))
+
+
+def make_training(trial: Trial) -> Training:
+    """Return the trial's training before its first step."""
+    dataset = load_data(trial)
+    model = make_model(trial, dataset)
+    optimizer = make_optimizer(trial, model)
+    return Training(
+        model,
+        optimizer,
+        dataset,
+        loss=lookup(trial.loss, LOSSES, "loss"),
+        epochs=trial.epochs,
+        batch_size=trial.batch_size,
+        seed=trial.seed,
+        scheduler=make_scheduler(trial, optimizer),
+        recipe=make_recipe(trial, dataset),
+    )
 
 
 def run_trial(
@@ -202,25 +231,12 @@ def run_trial(
         trial: The resolved trial.
         on_epoch: Called with every epoch's record, for progress.
     """
-    dataset = load_data(trial)
-    model = make_model(trial, dataset)
-    optimizer = make_optimizer(trial, model)
-    scheduler = make_scheduler(trial, optimizer)
+    training = make_training(trial)
     records = []
-    for record in train(
-        model,
-        optimizer,
-        dataset,
-        loss=lookup(trial.loss, LOSSES, "loss"),
-        epochs=trial.epochs,
-        batch_size=trial.batch_size,
-        seed=trial.seed,
-        scheduler=scheduler,
-        recipe=make_recipe(trial, dataset),
-    ):
+    for record in training.records():
         records.append(record)
         on_epoch(record)
-    return result_of(trial, records, model, dataset)
+    return result_of(trial, records, training.model, training.dataset)
 
 
 def result_of(
@@ -235,7 +251,7 @@ def result_of(
         ceiling=_ceiling(dataset),
         num_parameters=sum(p.numel() for p in model.parameters()),
         num_train=len(dataset.y_train),
-        weights={} if is_tuning else _weights(model),
+        weights={} if is_tuning else weights_of(model),
         chance=_chance(dataset),
         memory=None if is_tuning else _memory(trial, copy.deepcopy(model)),
     )
@@ -263,7 +279,7 @@ def _check_is(value: Any, kind: type, what: str) -> None:
 @lru_cache(maxsize=2)
 def _load_data(task_json: str, task_name: str, seed: int, held_out: float) -> Dataset:
     component = Component.model_validate(json.loads(task_json))
-    where = f"tasks.{task_name}"
+    where = f"tasks.{task_name}" if task_name else "task"
     target = find(component, TASKS, "task", where)
     task: Task = build(target, where, **component.options)
     _check_is(task, Task, f"{where}: task '{component.kind}'")
@@ -292,16 +308,6 @@ def _with_validation(dataset: Dataset, share: float, seed: int, where: str) -> D
         num_classes=dataset.num_classes,
         pixels=dataset.pixels,
     )
-
-
-def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return parameters and buffers, each in memory of its own (tied ones are stored twice)."""
-    state = model.state_dict()
-    return {
-        name: value.detach().clone(memory_format=torch.contiguous_format)
-        for name, value in state.items()
-        if isinstance(value, torch.Tensor)
-    }
 
 
 def _memory(trial: Trial, model: nn.Module) -> dict[str, int] | None:

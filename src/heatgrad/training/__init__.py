@@ -4,13 +4,16 @@ Its random streams do not depend on the optimizer.
 """
 
 from heatgrad.training.augment import AUGMENTS, Augment, AutoAugment, CropFlip
+from heatgrad.training.checkpoint import Checkpoints, weights_of
 from heatgrad.training.evaluation import Evaluation, evaluate
-from heatgrad.training.loop import EpochRecord, initialised, steps_per_epoch, train
+from heatgrad.training.loop import Training, initialised, train
 from heatgrad.training.losses import LOSSES, Loss
 from heatgrad.training.memory import StepMemory, step_memory
+from heatgrad.training.order import steps_per_epoch
 from heatgrad.training.path import roughness
 from heatgrad.training.probe import GradientProbe, probe_gradient
 from heatgrad.training.recipe import Precision, Recipe
+from heatgrad.training.record import EpochRecord
 from heatgrad.training.replicas import (
     Backend,
     Device,
@@ -29,6 +32,7 @@ __all__ = [
     "Augment",
     "AutoAugment",
     "Backend",
+    "Checkpoints",
     "CropFlip",
     "Device",
     "EpochRecord",
@@ -39,6 +43,7 @@ __all__ = [
     "Recipe",
     "Replica",
     "StepMemory",
+    "Training",
     "backend_of",
     "can_train",
     "evaluate",
@@ -50,4 +55,5 @@ __all__ = [
     "steps_per_epoch",
     "train",
     "train_replicas",
+    "weights_of",
 ]

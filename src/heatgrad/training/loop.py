@@ -2,11 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -14,70 +14,15 @@ from heatgrad.core.random import stream_generator, stream_seed
 from heatgrad.data import Dataset
 from heatgrad.training.evaluation import evaluate
 from heatgrad.training.losses import Loss
+from heatgrad.training.order import epoch_plan
 from heatgrad.training.path import Looks, distances, flat_gradient, flat_values, total_variation
 from heatgrad.training.probe import GradientProbe, probe_gradient
 from heatgrad.training.recipe import Recipe
+from heatgrad.training.record import EpochRecord, mean_of
 
-__all__ = [
-    "PLAIN",
-    "PROBES_PER_EPOCH",
-    "EpochRecord",
-    "epoch_plan",
-    "initialised",
-    "mean_of",
-    "steps_per_epoch",
-    "train",
-]
+__all__ = ["PLAIN", "Training", "initialised", "train"]
 
-PROBES_PER_EPOCH = 8
 PLAIN = Recipe()
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What is known after an epoch of training.
-
-    Attributes:
-        epoch: Number of epochs done, from 1.
-        lr: Learning rate of the first group during the epoch.
-        train_loss: Mean of the batch losses during the epoch, dropout on [loss].
-        test_loss: Loss on the test labels as scored [loss].
-        test_accuracy: Accuracy against the test labels as scored [1].
-        test_accuracy_clean: Accuracy against the test labels before any flip [1].
-        grad_norm: Mean gradient norm over a few evenly spaced steps [loss/param].
-        diffusion_ratio: Mean norm ratio of the transformed to the plain gradient, same steps [1].
-        diffusion_cosine: Mean cosine of the angle between the two, same steps [1].
-        grad_tv: Total variation of the gradient norm over the same steps: the sum of its changes,
-            each positive, over its mean [1].
-        roughness: Mean share of high-frequency energy of the plain gradient, same steps; see
-            `heatgrad.training.roughness` [1].
-        successive_cosine: Mean cosine between the plain gradients of such a step and of the step
-            after it; NaN in an epoch of one step [1].
-        step_length: Distance of the parameters to where they were before the epoch [param].
-        chord: Distance of the parameters to where training started [param].
-        seconds: Time spent training, without evaluation and probes [s].
-    """
-
-    epoch: int
-    lr: float
-    train_loss: float
-    test_loss: float
-    test_accuracy: float
-    test_accuracy_clean: float
-    grad_norm: float
-    diffusion_ratio: float
-    diffusion_cosine: float
-    grad_tv: float
-    roughness: float
-    successive_cosine: float
-    step_length: float
-    chord: float
-    seconds: float
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether neither loss has become infinite or NaN."""
-        return math.isfinite(self.train_loss) and math.isfinite(self.test_loss)
 
 
 def initialised(build: Callable[[], nn.Module], *, seed: int) -> nn.Module:
@@ -90,15 +35,193 @@ def initialised(build: Callable[[], nn.Module], *, seed: int) -> nn.Module:
         return build()
 
 
-def steps_per_epoch(num_train: int, batch_size: int) -> int:
-    """Return the number of batches of an epoch; a last one of a single example is left out.
+class Training:
+    """A training that can be left after any epoch and gone on with, bit for bit, elsewhere.
+
+    Batch order comes from `(seed, "order", epoch)`, dropout masks from `(seed, "dropout", epoch)`,
+    renewed at every step, and augmentation from `(seed, "augment", epoch)`: none depends on the
+    optimizer, nor on random numbers that it draws, nor on the epochs before. A last batch of a
+    single example is left out, since batch normalisation cannot use it (unless all are, with
+    `batch_size` 1).
+
+    Args:
+        model: Maps inputs to logits; trained in place, with its weights as they are at the start.
+        optimizer: Steps on the model's parameters.
+        dataset: Held in memory.
+        loss: Mean loss of a batch.
+        epochs: Passes over the training part, at least 1.
+        batch_size: Examples a step, at least 1.
+        seed: Seed of the block of matched runs.
+        scheduler: Stepped after every epoch.
+        recipe: What is done beside plain steps.
+
+    Attributes:
+        num_done: Epochs that are done. The arguments, too, are attributes.
+
+    Raises:
+        ValueError: If `epochs` or `batch_size` is below 1, or the recipe does not fit the loss.
 
     Example:
-        >>> steps_per_epoch(64, 32), steps_per_epoch(65, 32), steps_per_epoch(66, 32)
-        (2, 2, 3)
+        >>> from heatgrad.data import Digits
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> options = {"loss": nn.functional.cross_entropy, "epochs": 2, "batch_size": 32}
+        >>> training = Training(model, optimizer, Digits().load(0), seed=0, **options)
+        >>> [record.epoch for record in training.records()]
+        [1, 2]
     """
-    is_last_single = num_train > 1 and batch_size > 1 and num_train % batch_size == 1
-    return math.ceil(num_train / batch_size) - is_last_single
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        dataset: Dataset,
+        *,
+        loss: Loss,
+        epochs: int,
+        batch_size: int,
+        seed: int,
+        scheduler: LRScheduler | None = None,
+        recipe: Recipe = PLAIN,
+    ) -> None:
+        if epochs < 1 or batch_size < 1:
+            raise ValueError(
+                f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}"
+            )
+        self.model, self.optimizer, self.dataset = model, optimizer, dataset
+        self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
+        self.recipe = recipe
+        self.num_done = 0
+        self.loss, self._trained_by = loss, recipe.training_loss(loss)
+        self._schedules = {"scheduler": scheduler, "decay": recipe.decay(optimizer, epochs)}
+        self._average = recipe.averaged(model)
+        self._start = flat_values(model)
+
+    def records(
+        self, *, on_step: Callable[[int], None] = lambda examples: None
+    ) -> Iterator[EpochRecord]:
+        """Train the epochs that are left, and yield one record an epoch.
+
+        Args:
+            on_step: Called after every step with the number of its examples.
+
+        Yields:
+            One `EpochRecord` an epoch; if its `is_finite` is false, it is the last.
+        """
+        while self.num_done < self.epochs:
+            record = self._epoch(self.num_done + 1, on_step)
+            self.num_done += 1
+            if self._average is not None and self.num_done == self.epochs:
+                self.model.load_state_dict(self._average.module.state_dict())
+            yield record
+            if not record.is_finite:
+                return
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is needed to go on, beside the network's own state: plain values, tensors."""
+        kept = {name: s.state_dict() for name, s in self._schedules.items() if s is not None}
+        if self._average is not None:
+            kept["average"] = self._average.state_dict()
+        return {
+            "num_done": self.num_done,
+            "optimizer": self.optimizer.state_dict(),
+            "start": self._start,
+            **kept,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a training with the same arguments was left.
+
+        Args:
+            state: Of `state_dict`; the network's own state is loaded by the caller.
+
+        Raises:
+            ValueError: If it is that of another training.
+        """
+        own = self.state_dict()
+        if state.keys() != own.keys():
+            raise ValueError(
+                f"state must be that of the same training, with {', '.join(own)}, got "
+                f"{', '.join(map(str, state))}"
+            )
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name, schedule in self._schedules.items():
+            if schedule is not None:
+                schedule.load_state_dict(state[name])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        self._start, self.num_done = state["start"], state["num_done"]
+
+    def _epoch(self, epoch: int, on_step: Callable[[int], None]) -> EpochRecord:
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        before = flat_values(self.model)
+        train_loss, probes, looks, seconds = self._pass(epoch, on_step)
+        for schedule in self._schedules.values():
+            if schedule is not None:
+                schedule.step()
+        scored = self.model if self._average is None else self._average.module
+        with self.recipe.autocast(self.dataset.x_test.device):
+            score = evaluate(scored, self.dataset, loss=self.loss)
+        after = flat_values(self.model)
+        norms = [probe.norm for probe in probes]
+        return EpochRecord(
+            epoch=epoch,
+            lr=lr,
+            train_loss=train_loss,
+            test_loss=score.loss,
+            test_accuracy=score.accuracy,
+            test_accuracy_clean=score.accuracy_clean,
+            grad_norm=mean_of(norms),
+            diffusion_ratio=mean_of([probe.ratio for probe in probes]),
+            diffusion_cosine=mean_of([probe.cosine for probe in probes]),
+            grad_tv=total_variation(norms),
+            roughness=mean_of(looks.roughness[0]),
+            successive_cosine=mean_of(looks.cosines[0]),
+            step_length=float(distances(after, before)),
+            chord=float(distances(after, self._start)),
+            seconds=seconds,
+        )
+
+    def _pass(
+        self, epoch: int, on_step: Callable[[int], None]
+    ) -> tuple[float, list[GradientProbe], Looks, float]:
+        """Return the mean batch loss, what was seen of gradients, and the seconds of one pass.
+
+        A batch whose loss is not finite ends the pass before its step.
+        """
+        model, optimizer, dataset = self.model, self.optimizer, self.dataset
+        steps = epoch_plan(len(dataset.y_train), self.batch_size, self.seed, epoch)
+        drawn = stream_generator(self.seed, "augment", epoch)
+        total, seen = 0.0, 0
+        probes: list[GradientProbe] = []
+        looks = Looks(1)
+        probing = 0.0
+        model.train()
+        started = time.perf_counter()
+        with torch.random.fork_rng(devices=[]):
+            for batch, mask, is_probed in steps:
+                torch.default_generator.manual_seed(mask)
+                optimizer.zero_grad()
+                x, y = dataset.x_train[batch], dataset.y_train[batch]
+                if self.recipe.augment is not None:
+                    x = self.recipe.augment(x, drawn)
+                batch_loss = self.recipe.gradient(model, x, y, self._trained_by)
+                total += batch_loss * len(batch)
+                seen += len(batch)
+                if not math.isfinite(batch_loss):
+                    break
+                if looks.wants(is_probed=is_probed):
+                    before = time.perf_counter()
+                    looks.look(flat_gradient(model), {0}, is_probed=is_probed)
+                    if is_probed:
+                        probes.append(probe_gradient(optimizer))
+                    probing += time.perf_counter() - before
+                optimizer.step()
+                if self._average is not None:
+                    self._average.update_parameters(model)
+                on_step(len(batch))
+        seconds = time.perf_counter() - started - probing
+        return total / seen, probes, looks, seconds
 
 
 def train(
@@ -115,143 +238,16 @@ def train(
 ) -> Iterator[EpochRecord]:
     """Train on the CPU and yield one record an epoch; stop at a non-finite loss.
 
-    Batch order comes from `(seed, "order", epoch)`, dropout masks from `(seed, "dropout", epoch)`,
-    renewed at every step, and augmentation from `(seed, "augment", epoch)`: none depends on the
-    optimizer, nor on random numbers that it draws. A last batch of a single example is left out,
-    since batch normalisation cannot use it (unless all are, with `batch_size` 1).
-
-    Args:
-        model: Maps inputs to logits; trained in place.
-        optimizer: Steps on the model's parameters.
-        dataset: Held in memory.
-        loss: Mean loss of a batch.
-        epochs: Passes over the training part, at least 1.
-        batch_size: Examples a step, at least 1.
-        seed: Seed of the block of matched runs.
-        scheduler: Stepped after every epoch.
-        recipe: What is done beside plain steps.
-
-    Yields:
-        One `EpochRecord` an epoch; if its `is_finite` is false, it is the last.
-
-    Raises:
-        ValueError: If `epochs` or `batch_size` is below 1, or the recipe does not fit the loss.
+    Arguments, yields and errors are those of `Training`.
     """
-    if epochs < 1 or batch_size < 1:
-        raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
-    trained_by, decay = recipe.training_loss(loss), recipe.decay(optimizer, epochs)
-    average = recipe.averaged(model)
-    start = flat_values(model)
-    for epoch in range(1, epochs + 1):
-        lr = float(optimizer.param_groups[0]["lr"])
-        before = flat_values(model)
-        train_loss, probes, looks, seconds = _train_epoch(
-            model,
-            optimizer,
-            dataset,
-            loss=trained_by,
-            batch_size=batch_size,
-            seed=seed,
-            epoch=epoch,
-            recipe=recipe,
-            after_step=None if average is None else average.update_parameters,
-        )
-        for schedule in (scheduler, decay):
-            if schedule is not None:
-                schedule.step()
-        scored = model if average is None else average.module
-        with recipe.autocast(dataset.x_test.device):
-            score = evaluate(scored, dataset, loss=loss)
-        after = flat_values(model)
-        norms = [probe.norm for probe in probes]
-        record = EpochRecord(
-            epoch=epoch,
-            lr=lr,
-            train_loss=train_loss,
-            test_loss=score.loss,
-            test_accuracy=score.accuracy,
-            test_accuracy_clean=score.accuracy_clean,
-            grad_norm=mean_of(norms),
-            diffusion_ratio=mean_of([probe.ratio for probe in probes]),
-            diffusion_cosine=mean_of([probe.cosine for probe in probes]),
-            grad_tv=total_variation(norms),
-            roughness=mean_of(looks.roughness[0]),
-            successive_cosine=mean_of(looks.cosines[0]),
-            step_length=float(distances(after, before)),
-            chord=float(distances(after, start)),
-            seconds=seconds,
-        )
-        if average is not None and epoch == epochs:
-            model.load_state_dict(average.module.state_dict())
-        yield record
-        if not record.is_finite:
-            return
-
-
-def epoch_plan(
-    num_train: int, batch_size: int, seed: int, epoch: int
-) -> list[tuple[Tensor, int, bool]]:
-    """Return, for each step of an epoch, its examples, its seed of dropout and if it is probed."""
-    order = torch.randperm(num_train, generator=stream_generator(seed, "order", epoch))
-    batches = torch.split(order, batch_size)[: steps_per_epoch(num_train, batch_size)]
-    seeds = torch.randint(
-        2**31, (len(batches),), generator=stream_generator(seed, "dropout", epoch)
-    ).tolist()
-    probed = {k * len(batches) // PROBES_PER_EPOCH for k in range(PROBES_PER_EPOCH)}
-    return [(b, s, k in probed) for k, (b, s) in enumerate(zip(batches, seeds, strict=True))]
-
-
-def mean_of(values: Sequence[float]) -> float:
-    """Return the mean of values; NaN if there is none or one is not finite."""
-    if not values or not all(map(math.isfinite, values)):
-        return math.nan
-    return math.fsum(values) / len(values)
-
-
-def _train_epoch(
-    model: nn.Module,
-    optimizer: Optimizer,
-    dataset: Dataset,
-    *,
-    loss: Loss,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    recipe: Recipe,
-    after_step: Callable[[nn.Module], None] | None,
-) -> tuple[float, list[GradientProbe], Looks, float]:
-    """Return the mean batch loss, what was seen of gradients, and the seconds of one pass.
-
-    A batch whose loss is not finite ends the pass before its step.
-    """
-    steps = epoch_plan(len(dataset.y_train), batch_size, seed, epoch)
-    total, seen = 0.0, 0
-    probes: list[GradientProbe] = []
-    looks = Looks(1)
-    probing = 0.0
-    drawn = stream_generator(seed, "augment", epoch)
-    model.train()
-    started = time.perf_counter()
-    with torch.random.fork_rng(devices=[]):
-        for batch, mask, is_probed in steps:
-            torch.default_generator.manual_seed(mask)
-            optimizer.zero_grad()
-            x, y = dataset.x_train[batch], dataset.y_train[batch]
-            if recipe.augment is not None:
-                x = recipe.augment(x, drawn)
-            batch_loss = recipe.gradient(model, x, y, loss)
-            total += batch_loss * len(batch)
-            seen += len(batch)
-            if not math.isfinite(batch_loss):
-                break
-            if looks.wants(is_probed=is_probed):
-                before = time.perf_counter()
-                looks.look(flat_gradient(model), {0}, is_probed=is_probed)
-                if is_probed:
-                    probes.append(probe_gradient(optimizer))
-                probing += time.perf_counter() - before
-            optimizer.step()
-            if after_step is not None:
-                after_step(model)
-    seconds = time.perf_counter() - started - probing
-    return total / seen, probes, looks, seconds
+    yield from Training(
+        model,
+        optimizer,
+        dataset,
+        loss=loss,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        scheduler=scheduler,
+        recipe=recipe,
+    ).records()

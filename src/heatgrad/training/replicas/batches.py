@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from heatgrad.data import Dataset
-from heatgrad.training.loop import epoch_plan
+from heatgrad.training.order import epoch_plan
 
 __all__ = ["Batch", "Batches"]
 

@@ -14,10 +14,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from heatgrad.data import Dataset
 from heatgrad.models import MLP
 from heatgrad.training.evaluation import Evaluation, evaluate
-from heatgrad.training.loop import EpochRecord, mean_of, train
+from heatgrad.training.loop import train
 from heatgrad.training.losses import Loss
 from heatgrad.training.path import Looks, distances, flat_values, total_variation
 from heatgrad.training.probe import GradientProbe
+from heatgrad.training.record import EpochRecord, mean_of
 from heatgrad.training.replicas.batches import Batches
 from heatgrad.training.replicas.graphs import Replayed, is_replayed
 from heatgrad.training.replicas.mapped import Mapped

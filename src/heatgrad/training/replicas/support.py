@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from heatgrad.data import Dataset
 from heatgrad.models import MLP
 from heatgrad.optim import DiffusionNesterov
-from heatgrad.training.loop import steps_per_epoch
 from heatgrad.training.losses import Loss
+from heatgrad.training.order import steps_per_epoch
 from heatgrad.training.replicas.mapped import Mapping, disturbed, keeps_its_bits
 from heatgrad.training.replicas.rules import has_rule
 

@@ -1,0 +1,147 @@
+"""One training, kept in a folder, that goes on where it was left."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from heatgrad.core.errors import RunError, SpecError, StoreError
+from heatgrad.study.components import build
+from heatgrad.study.train_spec import TrainSpec
+from heatgrad.study.trial import Trial, make_training
+from heatgrad.training import Checkpoints, EpochRecord, Training, weights_of
+
+__all__ = ["Trained", "run_training"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that has come to its end.
+
+    Attributes:
+        folder: Where its files lie.
+        records: One an epoch, those before an interruption included.
+    """
+
+    folder: Path
+    records: tuple[EpochRecord, ...]
+
+    @property
+    def weights(self) -> Path:
+        """The file of the final weights (safetensors)."""
+        return self.folder / "weights.safetensors"
+
+
+def run_training(
+    spec: TrainSpec | str | Path,
+    *,
+    out: str | Path | None = None,
+    on_start: Callable[[Training], None] = lambda training: None,
+    on_step: Callable[[int], None] = lambda examples: None,
+    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+) -> Trained:
+    """Run one training, or what is left of it, with a checkpoint after every epoch.
+
+    The folder holds `checkpoints`, `curves.csv` (a line an epoch) and in the end
+    `weights.safetensors`. A call after an interruption goes on after the last whole epoch, and ends
+    with the same bits on the same machine.
+
+    Args:
+        spec: A training, or the path of its TOML file.
+        out: Folder of the results, made if needed; default `runs/<name>`.
+        on_start: Called with the training before its first step, from where it goes on.
+        on_step: Called after every step with the number of its examples.
+        on_epoch: Called with the record of each epoch.
+
+    Raises:
+        SpecError: If the specification cannot be used.
+        DataError: If data are missing or damaged.
+        StoreError: If the folder holds another training, or cannot be used.
+        RunError: If the training diverges, memory runs out, or a file cannot be written.
+    """
+    if not isinstance(spec, TrainSpec):
+        spec = TrainSpec.from_toml(spec)
+    folder = Path(out) if out is not None else Path("runs") / spec.name
+    trial = spec.trial()
+    training = make_training(trial)
+    _try_a_batch(training, trial)
+    _make(folder)
+    checkpoints = Checkpoints(folder / "checkpoints", identity=trial.key)
+    records = checkpoints.restore(training)
+    on_start(training)
+    try:
+        for record in training.records(on_step=on_step):
+            records.append(record)
+            on_epoch(record)
+            if not record.is_finite:
+                raise RunError(
+                    f"the training diverged in epoch {record.epoch} (training loss "
+                    f"{record.train_loss:g}, test loss {record.test_loss:g}); lower the learning "
+                    f"rate and give another folder"
+                )
+            checkpoints.save(training, records)
+            _write(folder / "curves.csv", _table(records))
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        raise _explained(error, trial) from error
+    _save_weights(training, folder / "weights.safetensors")
+    return Trained(folder, tuple(records))
+
+
+def _try_a_batch(training: Training, trial: Trial) -> None:
+    """Call the network and its loss once, so that what does not fit is said before the start."""
+    x, y = (part[:2] for part in (training.dataset.x_train, training.dataset.y_train))
+    model = training.model.eval()
+    with torch.no_grad():
+        what = f"model '{trial.model.kind}' on inputs of shape {tuple(x.shape[1:])}"
+        logits = build(model, what, x)
+        build(training.loss, f"loss '{trial.loss}'", logits, y)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the folder '{folder}' ({error.strerror}); give another with --out"
+        ) from error
+
+
+def _explained(error: Exception, trial: Trial) -> Exception:
+    """Return what is said of an error in the middle of a training."""
+    words = " ".join(str(error).split())
+    is_full = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    if is_full or "can't allocate memory" in words or "out of memory" in words:
+        count = 2 * trial.recipe.accumulate
+        return RunError(
+            f"memory ran out with batches of {trial.batch_size} ({words[:120]}); take each batch "
+            f"in parts (recipe.accumulate = {count}) or a smaller batch_size, and another folder"
+        )
+    if isinstance(error, RunError | StoreError | SpecError):
+        return error
+    return RunError(f"the training stopped: {words}; what was finished is kept, see 'checkpoints'")
+
+
+def _table(records: Sequence[EpochRecord]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(asdict(records[0])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(record) for record in records)
+    return text.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write '{path}' ({error.strerror}); free some space") from error
+
+
+def _save_weights(training: Training, path: Path) -> None:
+    try:
+        save_file(weights_of(training.model), path)
+    except OSError as error:
+        raise RunError(f"cannot write '{path}' ({error.strerror}); free some space") from error
