@@ -13,9 +13,13 @@ from heatgrad.optim.accelerated_pde import (
 from heatgrad.optim.controls import (
     LayoutDiffusionSGD,
     LRMatchedSGD,
+    MomentumMatchedNesterov,
+    NormMatchedPlaceboNesterov,
     NormMatchedPlaceboSGD,
     NormMatchedSGD,
+    PlaceboDiffusionNesterov,
     PlaceboDiffusionSGD,
+    RefinedNesterov,
 )
 from heatgrad.optim.decay import LinearDiffusionDecay
 from heatgrad.optim.diffusion_nesterov import DiffusionNesterov
@@ -34,9 +38,13 @@ __all__ = [
     "LaplacianSmoothingSGD",
     "LayoutDiffusionSGD",
     "LinearDiffusionDecay",
+    "MomentumMatchedNesterov",
+    "NormMatchedPlaceboNesterov",
     "NormMatchedPlaceboSGD",
     "NormMatchedSGD",
+    "PlaceboDiffusionNesterov",
     "PlaceboDiffusionSGD",
+    "RefinedNesterov",
     "SobolevSGD",
     "diffuse_gradients",
     "diffusion_groups",
@@ -54,9 +62,13 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "LRMatchedSGD": LRMatchedSGD,
     "LaplacianSmoothingSGD": LaplacianSmoothingSGD,
     "LayoutDiffusionSGD": LayoutDiffusionSGD,
+    "MomentumMatchedNesterov": MomentumMatchedNesterov,
+    "NormMatchedPlaceboNesterov": NormMatchedPlaceboNesterov,
     "NormMatchedPlaceboSGD": NormMatchedPlaceboSGD,
     "NormMatchedSGD": NormMatchedSGD,
+    "PlaceboDiffusionNesterov": PlaceboDiffusionNesterov,
     "PlaceboDiffusionSGD": PlaceboDiffusionSGD,
+    "RefinedNesterov": RefinedNesterov,
     "SGD": torch.optim.SGD,
     "SobolevSGD": SobolevSGD,
 }

@@ -16,7 +16,7 @@ from heatgrad.optim.drop_in import ActiveGroup, DropInOptimizer, uses_foreach
 from heatgrad.optim.fused_inputs import VelocityStep
 from heatgrad.optim.stability import StabilityReport, StabilityRow
 
-__all__ = ["DiffusionNesterov"]
+__all__ = ["DiffusionNesterov", "VelocityGroup", "coefficients"]
 
 # What a checkpoint says to torch.optim.SGD.
 _NESTEROV = {"dampening": 0.0, "nesterov": True}
@@ -148,9 +148,7 @@ class DiffusionNesterov(DropInOptimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for options in self.param_groups:
-            checks.check_velocity(options)
-        groups = [_VelocityGroup(options) for options in self.param_groups]
+        groups = self._velocity_groups()
         edges = self._edges(groups)
         start = 0
         for group in groups:
@@ -161,6 +159,18 @@ class DiffusionNesterov(DropInOptimizer):
             start += len(group.params)
         return loss
 
+    def _velocity_groups(self) -> list["VelocityGroup"]:
+        """Return the groups of a step, once their options have been checked."""
+        for options in self.param_groups:
+            checks.check_velocity(options)
+        return [
+            VelocityGroup(options, self._coefficients(options)) for options in self.param_groups
+        ]
+
+    def _coefficients(self, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+        """Return the η, γ and Nβ that a group is stepped by."""
+        return coefficients(options)
+
     def stability(self) -> StabilityReport:
         r"""Return, per group and number of diffused axes, N, β, β_max and the gains.
 
@@ -169,7 +179,7 @@ class DiffusionNesterov(DropInOptimizer):
         """
         rows = []
         for index, options in enumerate(self.param_groups):
-            _, momentum, per_axis = (float(value) for value in coefficients(options))
+            _, momentum, per_axis = (float(value) for value in self._coefficients(options))
             by_count: dict[int, list[Tensor]] = {}
             for param in options["params"]:
                 axes = active_dims(param.shape, options["dims"], options["boundary"])
@@ -190,7 +200,7 @@ class DiffusionNesterov(DropInOptimizer):
                 )
         return StabilityReport("beta", tuple(rows))
 
-    def _update(self, group: "_VelocityGroup") -> None:
+    def _update(self, group: "VelocityGroup") -> None:
         options, params, how = group.options, group.values, group.how
         if not params:
             return
@@ -210,7 +220,7 @@ class DiffusionNesterov(DropInOptimizer):
         if group.has_velocity:
             self._keep_buffers(group, buffers)
 
-    def _step_fused(self, group: "_VelocityGroup") -> bool:
+    def _step_fused(self, group: "VelocityGroup") -> bool:
         """Step a group in a kernel and return True, or return False."""
         if not fused.can_diffuse_velocity(group.values, group.dims):
             return False
@@ -238,7 +248,7 @@ class DiffusionNesterov(DropInOptimizer):
         step_velocity(step)
         return True
 
-    def _edges(self, groups: Sequence["_VelocityGroup"]) -> sharded.VelocityEdges | None:
+    def _edges(self, groups: Sequence["VelocityGroup"]) -> sharded.VelocityEdges | None:
         """Begin what is done next to the cuts of sharded tensors; None where nothing is cut."""
         layouts = [layout for group in groups for layout in group.layouts]
         if not any(layouts):
@@ -260,8 +270,12 @@ class DiffusionNesterov(DropInOptimizer):
         return edges
 
 
-class _VelocityGroup(ActiveGroup):
+class VelocityGroup(ActiveGroup):
     """An active group with what moves its velocity.
+
+    Args:
+        options: The parameter group's dict.
+        values: η, γ and Nβ.
 
     Attributes:
         dims: Diffused axes of each parameter that move anything.
@@ -270,7 +284,7 @@ class _VelocityGroup(ActiveGroup):
         has_velocity: Whether anything of the velocity outlives the step.
     """
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], values: tuple[Any, Any, Any]) -> None:
         super().__init__(options)
         dims, boundary = options["dims"], options["boundary"]
         shapes = tuple([param.shape for param in self.params])
@@ -279,7 +293,7 @@ class _VelocityGroup(ActiveGroup):
         except (ValueError, TypeError):
             checks.check_axes(options)  # which names the parameter
             raise
-        lr, momentum, self.per_axis = coefficients(options)
+        lr, momentum, self.per_axis = values
         shares = {n: self.per_axis / n for n in {len(axes) for axes in self.dims} if n > 0}
         beta = [shares.get(len(axes), 0.0) for axes in self.dims]
         self.has_velocity = not (is_zero(momentum) and all(map(is_zero, beta)))
