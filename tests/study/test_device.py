@@ -5,6 +5,7 @@ import torch
 
 from heatgrad.core.errors import SpecError
 from heatgrad.study import StudySpec, load_study, run_study
+from heatgrad.study.estimate import estimate
 from heatgrad.study.jobs import jobs_of
 from heatgrad.study.plan import plan
 from heatgrad.study.run import default_workers
@@ -48,6 +49,12 @@ def test_what_cannot_be_is_said_before_the_run(changes, message, spec, tmp_path,
         run_study(spec(**changes), out=tmp_path / "out", workers=0)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_says_so_too(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SpecError, match="device 'cuda' needs a GPU"):
+        estimate(StudySpec.from_dict(spec(device="cuda")), tmp_path / "out", workers=1)
 
 
 def test_a_wrong_name_is_refused(spec):

@@ -95,7 +95,7 @@ def test_smoothing_needs_the_cross_entropy(values, tmp_path):
 
 def test_many_at_once_cannot(values):
     values |= {"model": {"kind": "SimpleMLP"}, "recipe": {"average": 0.9}, "backend": "replicas"}
-    with pytest.raises(SpecError, match="and no recipe, got SimpleMLP with SGD and a recipe"):
+    with pytest.raises(SpecError, match="without a recipe, got SimpleMLP with SGD and a recipe"):
         plan(load_study(values))
 
 

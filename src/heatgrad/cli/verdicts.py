@@ -42,7 +42,9 @@ def print_task(verdicts: Sequence[Verdict]) -> None:
     console.print(table)
     for verdict in verdicts:
         if verdict.question.role != "control":
-            console.print(f"  {verdict.question.arm}: {verdict.sentence}")
+            tuned = [note for note in verdict.caveats if note.startswith("chosen of")]
+            more = f" ({'; '.join(tuned)})" if tuned else ""
+            console.print(f"  {verdict.question.arm}: {verdict.sentence}{more}")
     console.print(f"  ({conditions(verdicts)})", style="dim")
 
 

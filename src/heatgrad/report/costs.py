@@ -10,8 +10,9 @@ import numpy as np
 from heatgrad.report.rows import EMPTY, Cell
 from heatgrad.report.style import arm_styles
 from heatgrad.study import METRICS, Record, Results
+from heatgrad.study.finals import final_value, is_whole
 from heatgrad.study.metric import Metric
-from heatgrad.study.results import final_value
+from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.wording import show_value
 from heatgrad.training import steps_per_epoch
 
@@ -144,20 +145,22 @@ def cost_of(
     )
 
 
-def cost_table(results: Results, task: str) -> CostTable | None:
-    """Return the costs on a task, or None while the baseline has no run there.
+def cost_table(results: Results, task: str, *, regime: str = AS_PUBLISHED) -> CostTable | None:
+    """Return the costs on a task under a regime.
+
+    None while the baseline has no run there, and where runs have not all of their curves.
 
     The target is the baseline's median final value of the primary metric.
     """
     study = results.study
-    baseline = results.select(task, study.baseline)
-    if not baseline:
+    baseline = results.select(task, study.baseline, regime)
+    if not baseline or not all(map(is_whole, baseline)):
         return None
     metric, styles = METRICS[study.metric], arm_styles(study)
     target = statistics.median(final_value(r, study.metric) for r in baseline)
     rows, is_shared = [], False
     for arm in study.arms:
-        records = results.select(task, arm)
+        records = results.select(task, arm, regime)
         if records:
             cost = cost_of(records, baseline, target=target, metric=study.metric)
             longest = max(len(r.curves[study.metric]) for r in records)

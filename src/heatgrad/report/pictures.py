@@ -12,7 +12,8 @@ from heatgrad.report.noise import plot_against_noise
 from heatgrad.report.panels import Picture, legend, line_key
 from heatgrad.report.style import arm_styles, figure, to_svg
 from heatgrad.study import METRICS, Results
-from heatgrad.study.results import final_value
+from heatgrad.study.finals import final_value, is_whole
+from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.trial import Trial, load_data
 
 __all__ = [
@@ -25,8 +26,17 @@ __all__ = [
 ]
 
 
-def curves_picture(results: Results, task: str, name: str) -> Picture:
-    """Return the training curves on a task; `name` is unique in the page."""
+def curves_picture(
+    results: Results, task: str, name: str, *, regime: str = AS_PUBLISHED
+) -> Picture | None:
+    """Return the training curves on a task under a regime; None where runs have not all of them.
+
+    Args:
+        results: Of the study.
+        task: Name of the task.
+        name: Of the figure, unique in the page.
+        regime: Name of the regime.
+    """
     panels = [
         ("train_loss", "training loss [loss]", {"log": True}),
         ("test_accuracy", "test accuracy [%]", {"percent": True}),
@@ -37,35 +47,41 @@ def curves_picture(results: Results, task: str, name: str) -> Picture:
     if primary not in [quantity for quantity, _, _ in panels]:
         panels[1:1] = [(primary, *_shown(primary))]
     styles, ceilings = arm_styles(results.study), ceilings_of(results, task)
-    arms = _arms(results, task)
+    arms = _arms(results, task, regime)
+    runs = {arm: results.select(task, arm, regime) for arm in arms}
+    if not arms or not all(is_whole(record) for of_arm in runs.values() for record in of_arm):
+        return None
     svgs = []
     for quantity, label, how in panels:
-        curves = {
-            arm: [record.curves[quantity] for record in results.select(task, arm)] for arm in arms
-        }
+        curves = {arm: [record.curves[quantity] for record in runs[arm]] for arm in arms}
         with figure(4.5, 2.6) as fig:
             ax = fig.subplots()
             plot_curves(ax, curves, styles, label=label, ceiling=ceilings.get(quantity), **how)
             title = f"{label.partition(' [')[0].capitalize()} on {task}"
             svgs.append(to_svg(fig, name=f"{name}-{quantity}", title=title))
     caption = (
-        f"Line: median over runs; band: quartiles; {_count(results, [task], arms)}. Arms that "
-        f"coincide hide each other; the table has the differences.{line_key(styles, arms)}"
+        f"Line: median over runs; band: quartiles; {_count(results, [task], arms, regime)}. Arms "
+        f"that coincide hide each other; the table has the differences.{line_key(styles, arms)}"
     )
     return Picture(tuple(svgs), caption, legend(styles, arms))
 
 
-def finals_picture(results: Results, task: str, name: str) -> Picture:
-    """Return the final values of the primary metric on a task, and the accuracies."""
+def finals_picture(
+    results: Results, task: str, name: str, *, regime: str = AS_PUBLISHED
+) -> Picture | None:
+    """Return the final values of the primary metric, and the accuracies; arguments as above."""
     styles, ceilings = arm_styles(results.study), ceilings_of(results, task)
-    arms = _arms(results, task)
+    arms = _arms(results, task, regime)
+    if not arms:
+        return None
     shown = dict.fromkeys([results.study.metric, "test_accuracy"])
     if labels_are_noisy(results, task):
         shown["test_accuracy_clean"] = None
     svgs = []
     for quantity in shown:
         values = {
-            arm: [final_value(r, quantity) for r in results.select(task, arm)] for arm in arms
+            arm: [final_value(r, quantity) for r in results.select(task, arm, regime)]
+            for arm in arms
         }
         label = METRICS[quantity].label
         with figure(4.5, 0.8 + 0.25 * len(arms)) as fig:
@@ -79,7 +95,7 @@ def finals_picture(results: Results, task: str, name: str) -> Picture:
             )
             title = f"Final {label} on {task}"
             svgs.append(to_svg(fig, name=f"{name}-{quantity}", title=title))
-    caption = f"{_count(results, [task], arms)}."
+    caption = f"{_count(results, [task], arms, regime)}."
     return Picture(tuple(svgs), caption)
 
 
@@ -107,8 +123,8 @@ def data_picture(trial: Trial, name: str) -> Picture | None:
     return Picture((svg,), what)
 
 
-def noise_pictures(results: Results) -> list[Picture]:
-    """Return the figures against label noise, for tasks that differ in nothing else."""
+def noise_pictures(results: Results) -> list[tuple[str, Picture]]:
+    """Return the figures against label noise, for tasks that differ in nothing else, by regime."""
     groups: dict[str, dict[float, str]] = {}
     for name, task in results.study.tasks.items():
         rate = task.options.get("label_noise")
@@ -118,10 +134,14 @@ def noise_pictures(results: Results) -> list[Picture]:
                 same[part] = {k: v for k, v in same[part].items() if k != "label_noise"}
             groups.setdefault(str(same), {})[float(rate)] = name
     groups = {same: by_rate for same, by_rate in groups.items() if len(by_rate) > 1}
-    return [
-        _noise_picture(results, by_rate, f"noise-{number}")
-        for number, by_rate in enumerate(groups.values())
-    ]
+    regimes = results.study.regimes
+    found = []
+    for number, by_rate in enumerate(groups.values()):
+        for place, regime in enumerate(regimes):
+            if any(_arms(results, task, regime) for task in by_rate.values()):
+                picture = _noise_picture(results, by_rate, f"noise-{number}-{place}", regime)
+                found.append((regime if len(regimes) > 1 else "", picture))
+    return found
 
 
 def ceilings_of(results: Results, task: str) -> dict[str, float]:
@@ -148,7 +168,9 @@ def _shown(metric: str) -> tuple[str, dict[str, bool]]:
     return f"{METRICS[metric].label} [loss]", {"log": True}
 
 
-def _noise_picture(results: Results, by_rate: Mapping[float, str], name: str) -> Picture:
+def _noise_picture(
+    results: Results, by_rate: Mapping[float, str], name: str, regime: str
+) -> Picture:
     panels = [
         ("test_accuracy", "test accuracy, noisy labels [%]", {"percent": True}),
         ("test_accuracy_clean", "test accuracy, clean labels [%]", {"percent": True}),
@@ -158,13 +180,13 @@ def _noise_picture(results: Results, by_rate: Mapping[float, str], name: str) ->
     arms = [
         arm
         for arm in results.study.arms
-        if any(results.select(task, arm) for task in by_rate.values())
+        if any(results.select(task, arm, regime) for task in by_rate.values())
     ]
     svgs = []
     for quantity, label, how in panels:
         values = {
             arm: {
-                rate: list(results.values(task, arm, quantity).values())
+                rate: list(results.values(task, arm, quantity, regime=regime).values())
                 for rate, task in by_rate.items()
             }
             for arm in arms
@@ -177,17 +199,17 @@ def _noise_picture(results: Results, by_rate: Mapping[float, str], name: str) ->
             svgs.append(to_svg(fig, name=f"{name}-{quantity}", title=title))
     caption = (
         f"Final values: median and quartiles over runs, arms set side by side; "
-        f"{_count(results, list(by_rate.values()), arms)} for each rate."
+        f"{_count(results, list(by_rate.values()), arms, regime)} for each rate."
         f"{line_key(styles, arms)} Grey dots: the ceiling."
     )
     return Picture(tuple(svgs), caption, legend(styles, arms))
 
 
-def _arms(results: Results, task: str) -> list[str]:
+def _arms(results: Results, task: str, regime: str = AS_PUBLISHED) -> list[str]:
     """Return the arms with at least one record on a task, in the study's order."""
-    return [arm for arm in results.study.arms if results.select(task, arm)]
+    return [arm for arm in results.study.arms if results.select(task, arm, regime)]
 
 
-def _count(results: Results, tasks: Sequence[str], arms: Sequence[str]) -> str:
-    counts = sorted({len(results.select(task, arm)) for task in tasks for arm in arms})
+def _count(results: Results, tasks: Sequence[str], arms: Sequence[str], regime: str) -> str:
+    counts = sorted({len(results.select(task, arm, regime)) for task in tasks for arm in arms})
     return f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"

@@ -1,5 +1,6 @@
 """The lines of a verdict table, in words and with the numbers that they are sorted by."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,7 +106,9 @@ def _recorded(line: Mapping[str, Any], metric: Metric) -> dict[str, Cell]:
     return {
         "value": Cell(show_value(line[name], metric), line[name]),
         "clean": Cell(f"{100 * clean:.2f} %", clean),
-        "seconds": Cell(f"{line['seconds']:.1f} s", line["seconds"]),
+        "seconds": EMPTY
+        if math.isnan(line["seconds"])
+        else Cell(f"{line['seconds']:.1f} s", line["seconds"]),
     }
 
 

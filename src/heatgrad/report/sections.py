@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from heatgrad.report.costs import CostTable, cost_table
 from heatgrad.report.forest import effects_of, forest_picture
+from heatgrad.report.numbers import NumbersRow, numbers_rows
 from heatgrad.report.panels import Picture
 from heatgrad.report.paths import PathRow, path_rows
 from heatgrad.report.pictures import (
@@ -58,6 +59,10 @@ class RegimeBlock:
         tuning: What the search found, or None where nothing was tuned.
         why: What probes and controls say, or None where they say nothing.
         paths: How smooth the paths of training were; empty where that was not recorded.
+        numbers: Every number of the verdicts.
+        costs: What the arms cost, or None while the baseline has no run.
+        curves: Training curves; None for a cell of a map, as the next.
+        finals: Final values with intervals.
     """
 
     regime: str
@@ -68,6 +73,10 @@ class RegimeBlock:
     tuning: Picture | None
     why: Why | None
     paths: list[PathRow]
+    numbers: list[NumbersRow]
+    costs: CostTable | None
+    curves: Picture | None
+    finals: Picture | None
 
 
 @dataclass(frozen=True)
@@ -82,10 +91,7 @@ class TaskSection:
         has_clean: Whether labels are noisy, so that clean accuracy is worth a column.
         budget: A sentence on steps, batch size, learning rate.
         blocks: Its verdicts by regime, "as published" first.
-        costs: What the arms cost, or None while the baseline has no run.
-        curves: Training curves; None for a cell of a map, as the next two.
-        finals: Final values with intervals.
-        data: A picture of the data, or None if they could not be loaded.
+        data: A picture of the data; None for a cell of a map, and if they could not be loaded.
         is_cell: Whether the task is one of the cells of a map.
     """
 
@@ -96,9 +102,6 @@ class TaskSection:
     has_clean: bool
     budget: str
     blocks: list[RegimeBlock]
-    costs: CostTable | None
-    curves: Picture | None
-    finals: Picture | None
     data: Picture | None
     is_cell: bool = False
 
@@ -169,9 +172,6 @@ def _section(
             for number, regime in enumerate(regimes_of(verdicts))
             if regime == AS_PUBLISHED or regime in regimes_of(mine)
         ],
-        costs=None if cell else cost_table(results, task),
-        curves=None if cell else curves_picture(results, task, f"{anchor}-curves"),
-        finals=None if cell else finals_picture(results, task, f"{anchor}-finals"),
         data=None if cell else data_picture(trials[0], f"{anchor}-data"),
         is_cell=cell,
     )
@@ -209,6 +209,10 @@ def _block(
         tuning=_tuning(results, task, name) if regime == EACH_TUNED else None,
         why=why_on(results, task, mine, regime=regime),
         paths=[] if is_cell else path_rows(results, task, regime=regime),
+        numbers=[] if is_cell else numbers_rows(mine, colors),
+        costs=None if is_cell else cost_table(results, task, regime=regime),
+        curves=None if is_cell else curves_picture(results, task, f"{name}-curves", regime=regime),
+        finals=None if is_cell else finals_picture(results, task, f"{name}-finals", regime=regime),
     )
 
 

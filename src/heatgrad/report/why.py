@@ -10,6 +10,7 @@ import numpy as np
 from heatgrad.report.rows import EMPTY, Cell
 from heatgrad.report.style import arm_styles
 from heatgrad.study import Record, Results, Verdict, compare_paired
+from heatgrad.study.finals import is_whole
 from heatgrad.study.question import AS_PUBLISHED, MIN_BLOCKS, Question
 from heatgrad.study.spec import ArmSpec
 from heatgrad.study.wording import show_difference
@@ -74,11 +75,12 @@ class Why:
 def change_of_gradient(records: Sequence[Record]) -> tuple[float, float] | None:
     """Return the norm ratio and the cosine: mean over epochs, then median over runs.
 
-    None where no run has recorded them.
+    None where no run has recorded them in all of its epochs.
     """
     found = []
     for name in ("diffusion_ratio", "diffusion_cosine"):
-        curves = [[v for v in r.curves.get(name, ()) if v is not None] for r in records]
+        whole = filter(is_whole, records)
+        curves = [[v for v in r.curves.get(name, ()) if v is not None] for r in whole]
         means = [statistics.fmean(curve) for curve in curves if curve]
         if not means:
             return None

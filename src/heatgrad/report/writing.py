@@ -43,7 +43,10 @@ def write_page(path: str | Path, template: str, *, scripts: Sequence[str], **val
         check_replaceable(Path(path))
         Path(path).write_text(page, encoding="utf-8")
     except OSError as error:
-        raise StoreError(f"cannot write the page '{path}': {error.strerror}") from error
+        raise StoreError(
+            f"cannot write the page '{path}': {error.strerror}; what was run is stored: free some "
+            f"space or give another file, and write the page again"
+        ) from error
 
 
 def _templates() -> Environment:

@@ -11,7 +11,7 @@ from heatgrad.core.lookup import lookup
 from heatgrad.study.jobs import run_short
 from heatgrad.study.plan import plan
 from heatgrad.study.question import EACH_TUNED
-from heatgrad.study.run import workload
+from heatgrad.study.run import check_device, workload
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import Store
 from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, make_recipe
@@ -63,7 +63,11 @@ def estimate(study: StudySpec, place: str | Path, *, workers: int) -> Estimate:
 
     A few steps of every arm and one evaluation are timed on every task, on one thread; what is
     trained at once, at once.
+
+    Raises:
+        SpecError: If the study's device is not there.
     """
+    check_device(study)
     store = Store.open(place) if Store.is_in(place) else None
     try:
         work = workload(study, store)

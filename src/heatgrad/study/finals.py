@@ -3,7 +3,7 @@
 from heatgrad.study.metric import METRICS
 from heatgrad.study.store import Record
 
-__all__ = ["final_value"]
+__all__ = ["final_value", "is_whole"]
 
 
 def final_value(record: Record, metric: str) -> float:
@@ -15,3 +15,9 @@ def final_value(record: Record, metric: str) -> float:
     if record.status == "diverged" or value is None:
         return scale.worst
     return scale.sign * max(scale.sign * value, scale.sign * scale.worst)
+
+
+def is_whole(record: Record) -> bool:
+    """Whether a run's curves are all there: a thin copy has the last epoch only."""
+    longest = max(map(len, record.curves.values()), default=0)
+    return record.status != "finished" or longest >= record.spec["epochs"]

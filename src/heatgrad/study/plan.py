@@ -146,9 +146,9 @@ def _backend(
     needing += [("backend", "replicas", "auto")] if study.backend == "replicas" else []
     for key, value, other in needing if not can_be else ():
         raise SpecError(
-            f"{key} '{value}' needs a network that is an MLP, an optimizer that has a rule and no "
-            f"recipe, got {model.kind} with {arm.kind}{'' if is_plain else ' and a recipe'}; use "
-            f"{key} = '{other}'"
+            f"{key} '{value}' needs a network that is an MLP and an optimizer that has a rule"
+            f"{'' if is_plain else ', without a recipe'}, got {model.kind} with {arm.kind}"
+            f"{'' if is_plain else ' and a recipe'}; use {key} = '{other}'"
         )
     if study.backend == "loop" or not is_plain:
         return "loop"

@@ -1,6 +1,7 @@
 """The results of a study: its records, its table, its verdicts."""
 
 import csv
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +12,7 @@ import numpy as np
 
 from heatgrad.core.spec import canonical_json
 from heatgrad.study.design import ranges_of
-from heatgrad.study.finals import final_value
+from heatgrad.study.finals import final_value, is_whole
 from heatgrad.study.geometry_results import Geometry
 from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.recipe_spec import RecipeSpec
@@ -80,6 +81,11 @@ class Results:
         """Number of planned trials that are not stored yet."""
         return self.num_planned - len(self.records) - len(self.tuning_records)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every run has its whole curves: those of a thin copy have their last epoch."""
+        return all(map(is_whole, self.records))
+
     @cached_property
     def tunings(self) -> dict[tuple[str, str], Tuning]:
         """The finished searches for an arm's options, by task and arm."""
@@ -104,7 +110,8 @@ class Results:
     def table(self, regime: str = AS_PUBLISHED, only: str | None = None) -> list[dict[str, Any]]:
         """Return one row per task and arm: number of runs, medians and quartiles, cost.
 
-        Values are those after the last epoch. `seconds` is the median training time of a run.
+        Values are those after the last epoch. `seconds` is the median training time of a run,
+        NaN in a thin copy.
 
         Args:
             regime: How options were chosen.
@@ -283,4 +290,7 @@ def _fixed(record: Record, tuned: Sequence[str]) -> tuple[str, ...]:
 
 
 def _training_seconds(record: Record) -> float:
+    """Return the training time of a run; NaN where only its last epoch is there."""
+    if not is_whole(record):
+        return math.nan
     return sum(value or 0.0 for value in record.curves["seconds"])

@@ -31,7 +31,14 @@ from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, m
 from heatgrad.study.tuning import chosen_settings
 from heatgrad.training import LOSSES, SCHEDULES, initialised
 
-__all__ = ["Workload", "default_workers", "load_study", "run_study", "workload"]
+__all__ = [
+    "Workload",
+    "check_device",
+    "default_workers",
+    "load_study",
+    "run_study",
+    "workload",
+]
 
 
 @dataclass(frozen=True)
@@ -281,11 +288,7 @@ def check_study(study: StudySpec) -> None:
     """
     check_family(study)
     _check_names(study)
-    if study.device == "cuda" and not torch.cuda.is_available():
-        raise SpecError(
-            f"device 'cuda' needs a GPU and a PyTorch that is built for it, got PyTorch "
-            f"{torch.__version__} that sees none; use device = 'cpu'"
-        )
+    check_device(study)
     models: dict[str, torch.nn.Module] = {}
     said: dict[str, None] = {}
     for trial in _one_of_each(study):
@@ -306,6 +309,19 @@ def check_study(study: StudySpec) -> None:
             rehearse(name, spec, trial)
     for text in said:
         warnings.warn(text, HeatgradWarning, stacklevel=3)
+
+
+def check_device(study: StudySpec) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        SpecError: With the remedy.
+    """
+    if study.device == "cuda" and not torch.cuda.is_available():
+        raise SpecError(
+            f"device 'cuda' needs a GPU and a PyTorch that is built for it, got PyTorch "
+            f"{torch.__version__} that sees none; use device = 'cpu'"
+        )
 
 
 def _after(done: int, on_progress: Progress) -> Progress:
