@@ -2,9 +2,17 @@
 
 from pathlib import Path
 
-from heatgrad.study import Results, noise_areas, parts_of, phase_maps
+from heatgrad.study import Results, Verdict, noise_areas, parts_of, phase_maps
+from heatgrad.study.question import ALPHA
 
 HERE = Path(__file__).resolve().parent
+
+
+def cell(verdict: Verdict) -> str:
+    """Return word and mean difference; a lead with a q value above 0.05 is marked: no finding."""
+    is_lead = verdict.word in ("HELPS", "HURTS", "TRIVIAL", "HELPS-NOT-BECAUSE")
+    doubt = "?" if is_lead and verdict.q is not None and verdict.q > ALPHA else ""
+    return f"{verdict.word}{doubt} {100 * verdict.comparison.mean:+.2f}"
 
 
 def main() -> None:
@@ -19,8 +27,7 @@ def main() -> None:
             print("|---" * (len(across) + 1) + "|")
             for y in reversed(up):
                 row = (found.cells[x, y] for x in across)
-                cells = (f"{v.word} {100 * v.comparison.mean:+.2f}" for v in row if v.comparison)
-                print(f"| {y:g} |", " | ".join(cells), "|")
+                print(f"| {y:g} |", " | ".join(cell(v) for v in row if v.comparison), "|")
         for parts in parts_of(results):
             print(f"\n### Parts of the variance: {parts.title}\n")
             print("| part | share [%] | 95 % interval |\n|---|---|---|")
