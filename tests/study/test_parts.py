@@ -45,6 +45,20 @@ def test_a_sweep_is_divided_by_its_dials(grid):
     assert max(found.shares, key=lambda name: found.shares[name].share) == "turns"
 
 
+def test_an_arm_that_repeats_another_is_no_further_optimizer(grid, spec, make_results):
+    """With an A/A control among the arms the parts are the same."""
+    results, _ = grid
+    study = results.study.model_dump(mode="json")
+    study["arms"] = {"SGD": study["arms"]["SGD"], "again": study["arms"]["SGD"], **study["arms"]}
+    finals = {
+        (r.task, r.arm): list(results.values(r.task, r.arm).values()) for r in results.records
+    }
+    finals |= {(task, "again"): v for (task, arm), v in finals.items() if arm == "SGD"}
+    (found,) = parts_of(make_results(study, finals, ceiling={"test_accuracy": 0.9}))
+    assert found.arms == ARMS
+    assert found.shares == parts_of(results)[0].shares
+
+
 def test_tasks_without_dials_are_data_sets(spec, make_results):
     """Two tasks whose values differ by far more than the arms or the seeds do."""
     spiral = spec()["tasks"]["spiral"]

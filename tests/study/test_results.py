@@ -107,13 +107,16 @@ def test_a_diverged_run_ranks_worst(metric, values, make_results):
 
 def test_the_table_holds_numpys_quartiles(values, make_results):
     """Median and quartiles of eight values, one row per task and arm, in the study's order."""
-    rows = make_results(values, FINALS).table()
+    rows = make_results(values | {"epochs": 1}, FINALS).table()
     assert [row["arm"] for row in rows] == ["SGD", "diffusion", "placebo"]
     low, median, high = np.percentile(BASE, [25, 50, 75])
     first = rows[0]
     assert (first["test_accuracy_q1"], first["test_accuracy"]) == (low, median)
     assert (first["test_accuracy_q3"], first["test_accuracy_max"]) == (high, max(BASE))
     assert (first["n"], first["diverged"], first["seconds"]) == (8, 0, 0.5)
+    of_a_part = make_results(values | {"epochs": 2}, FINALS)  # as in a thin copy
+    assert not of_a_part.is_whole
+    assert np.isnan(of_a_part.table()[0]["seconds"])
 
 
 def test_the_ceiling_of_the_metric_reaches_the_verdict(values, make_results):

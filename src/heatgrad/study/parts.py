@@ -39,10 +39,12 @@ class Parts:
 def parts_of(results: Results) -> list[Parts]:
     """Return the parts of each sweep, dial by dial, and of all tasks together.
 
-    A set of tasks with fewer than two whole blocks, two arms or any variation has none.
+    Controls are left out, and arms that repeat one before them. A set of tasks with fewer than two
+    whole blocks, two arms or any variation has none.
     """
     study = results.study
-    arms = [arm for arm, spec in study.arms.items() if spec.control_of is None]
+    own = [arm for arm, spec in study.arms.items() if spec.control_of is None]
+    arms = list({study.likeness_of(arm): arm for arm in reversed(own)}.values())[::-1]
     found = []
     for regime in study.regimes:
         tasks = [task for task in study.tasks if regime in study.regimes_of(task)]

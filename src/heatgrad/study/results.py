@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from heatgrad.core.spec import canonical_json
 from heatgrad.study.design import ranges_of
 from heatgrad.study.finals import final_value, is_whole
 from heatgrad.study.geometry_results import Geometry
@@ -242,9 +241,8 @@ class Results:
     def _repeats(self, task: str, regime: str) -> bool:
         """Whether arms with the same options, as an A/A control has, gave the same curves."""
         groups: dict[str, list[str]] = {}
-        for name, spec in self.study.arms.items():
-            tune = {option: where.model_dump() for option, where in spec.tune.items()}
-            groups.setdefault(canonical_json([spec.kind, spec.options, tune]), []).append(name)
+        for name in self.study.arms:
+            groups.setdefault(self.study.likeness_of(name), []).append(name)
         for names in groups.values():
             curves: dict[tuple[Any, ...], dict[str, list[float | None]]] = {}
             for name in names if len(names) > 1 else ():

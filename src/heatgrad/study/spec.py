@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from heatgrad.core.errors import SpecError
 from heatgrad.core.lookup import nearest
-from heatgrad.core.spec import Spec, digest, parse, read_toml
+from heatgrad.core.spec import Spec, canonical_json, digest, parse, read_toml
 from heatgrad.study.components import Component
 from heatgrad.study.geometry_spec import GeometrySpec
 from heatgrad.study.metric import METRICS, Metric
@@ -331,6 +331,12 @@ class StudySpec(Spec):
         if self.arms[arm].control_of is not None:
             return "control"
         return "confirmatory" if arm in self.confirmatory else "exploratory"
+
+    def likeness_of(self, arm: str) -> str:
+        """Return a text that is the same for arms which are trained and tuned alike."""
+        spec = self.arms[arm]
+        tune = {option: where.model_dump() for option, where in spec.tune.items()}
+        return canonical_json([spec.kind, spec.options, tune])
 
     def controls_of(self, arm: str) -> list[str]:
         """Return the names of an arm's controls."""
