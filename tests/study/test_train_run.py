@@ -143,6 +143,15 @@ def test_when_memory_runs_out_the_remedy_is_said(values, tmp_path, error):
         run(values, tmp_path, on_step=fail)
 
 
+def test_an_error_of_the_user_s_own_is_one_line_and_a_traceback(values, tmp_path):
+    def fail(examples):
+        raise KeyError("mine")
+
+    with pytest.raises(RunError, match=r"the training stopped with KeyError: 'mine'; .*error.txt"):
+        run(values, tmp_path, on_step=fail)
+    assert "raise KeyError" in (tmp_path / "error.txt").read_text()
+
+
 def test_a_full_disk_keeps_the_epochs_before(values, tmp_path, monkeypatch):
     real, calls = Checkpoints.save, []
 

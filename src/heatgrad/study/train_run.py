@@ -1,7 +1,9 @@
 """One training, kept in a folder, that goes on where it was left."""
 
+import contextlib
 import csv
 import io
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from heatgrad.core.errors import RunError, SpecError, StoreError
+from heatgrad.core.errors import HeatgradError, RunError, StoreError
 from heatgrad.study.components import build
 from heatgrad.study.train_spec import TrainSpec
 from heatgrad.study.trial import Trial, make_training
@@ -85,8 +87,10 @@ def run_training(
                 )
             checkpoints.save(training, records)
             _write(folder / "curves.csv", _table(records))
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        raise _explained(error, trial) from error
+    except HeatgradError:
+        raise
+    except Exception as error:  # whatever a part of the user's own may raise
+        raise _explained(error, trial, folder) from error
     _save_weights(training, folder / "weights.safetensors")
     return Trained(folder, tuple(records))
 
@@ -110,19 +114,23 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def _explained(error: Exception, trial: Trial) -> Exception:
-    """Return what is said of an error in the middle of a training."""
+def _explained(error: Exception, trial: Trial, folder: Path) -> RunError:
+    """Return what is said of an error in the middle of a training, and keep its traceback."""
     words = " ".join(str(error).split())
     is_full = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    if is_full or "can't allocate memory" in words or "out of memory" in words:
+    if is_full or "can't allocate memory" in words:
         count = 2 * trial.recipe.accumulate
         return RunError(
             f"memory ran out with batches of {trial.batch_size} ({words[:120]}); take each batch "
             f"in parts (recipe.accumulate = {count}) or a smaller batch_size, and another folder"
         )
-    if isinstance(error, RunError | StoreError | SpecError):
-        return error
-    return RunError(f"the training stopped: {words}; what was finished is kept, see 'checkpoints'")
+    place = folder / "error.txt"
+    with contextlib.suppress(OSError):
+        place.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return RunError(
+        f"the training stopped with {type(error).__name__}: {words[:200]}; the epochs that are "
+        f"done are kept, the traceback is in '{place}'"
+    )
 
 
 def _table(records: Sequence[EpochRecord]) -> str:
