@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from heatgrad.study import Results, Verdict, noise_areas, sign_flip_interval
+from heatgrad.study import Results, Verdict, noise_areas, parts_of, sign_flip_interval
 from heatgrad.study.question import MIN_BLOCKS
 
 HERE = Path(__file__).resolve().parent
@@ -99,6 +99,14 @@ def print_noise(results: Results) -> None:
             print("|", " | ".join([arm, *cells, area]), "|")
 
 
+def print_parts(results: Results) -> None:
+    """Print how much of the variance is due to what, regime by regime."""
+    for parts in parts_of(results):
+        print(f"\nParts of the variance, {parts.regime} [%]:")
+        for name, share in parts.shares.items():
+            print(f"{name} {100 * share.share:.1f} ({100 * share.low:.1f} to {100 * share.high:.1f})")
+
+
 def main() -> None:
     """Print Markdown, study by study."""
     for name in STUDIES:
@@ -108,6 +116,7 @@ def main() -> None:
         print(f"\n## {name}: n = {results.study.seeds}")
         if any("label_noise" in task.dials for task in results.study.tasks.values()):
             print_noise(results)
+            print_parts(results)
             continue
         for task in results.study.tasks:
             ceilings = [
