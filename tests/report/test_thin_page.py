@@ -78,7 +78,7 @@ def test_every_number_and_what_to_mind_stand_on_the_page(both, tmp_path):
         assert row.detectable.text == size
         assert row.centre.key == verdict.effects.hodges_lehmann
         assert row.student.key == verdict.t_interval[0]
-        assert all(caveat in row.caveats for caveat in verdict.caveats)
+        assert row.chosen == ", ".join(verdict.question.tuned)
     text = written(both, tmp_path / "page.html")
     assert rows[0].student.text in text
     assert "Hodges-Lehmann" in text

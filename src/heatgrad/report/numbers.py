@@ -25,7 +25,7 @@ class NumbersRow:
         effect: Mean over standard deviation of the differences.
         better: Probability that a run beats the baseline's, with its interval.
         detectable: The difference that so many blocks would find.
-        caveats: What the verdict hangs on.
+        chosen: The options that were tuned, or empty.
     """
 
     arm: str
@@ -38,7 +38,7 @@ class NumbersRow:
     effect: Cell
     better: Cell
     detectable: Cell
-    caveats: str
+    chosen: str
 
 
 def numbers_rows(verdicts: Sequence[Verdict], colors: Mapping[str, str]) -> list[NumbersRow]:
@@ -70,8 +70,8 @@ def _row(verdict: Verdict, color: str) -> NumbersRow:
         bca=interval(*verdict.bca_interval),
         centre=Cell(centre, effects.hodges_lehmann),
         equivalence=Cell(show_p(c.equivalence_p), c.equivalence_p),
-        effect=Cell(f"{effects.d_z:.2f}", effects.d_z),
+        effect=Cell(f"{effects.d_z:.2f}".replace("-", "−"), effects.d_z),
         better=Cell(f"{share}{effects.prob_better_high:.2f})", effects.prob_better),
         detectable=detectable,
-        caveats="; ".join(verdict.caveats),
+        chosen=", ".join(q.tuned),
     )
