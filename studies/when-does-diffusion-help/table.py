@@ -104,7 +104,8 @@ def print_parts(results: Results) -> None:
     for parts in parts_of(results):
         print(f"\nParts of the variance, {parts.regime} [%]:")
         for name, share in parts.shares.items():
-            print(f"{name} {100 * share.share:.1f} ({100 * share.low:.1f} to {100 * share.high:.1f})")
+            ends = f"{100 * share.low:.1f} to {100 * share.high:.1f}"
+            print(f"{name} {100 * share.share:.1f} ({ends})")
 
 
 def main() -> None:
