@@ -9,7 +9,8 @@ pytestmark = pytest.mark.skipif(PATH is None, reason=f"no browser: none of {', '
 SIZES = "all => all.map(e => { const b = e.getBoundingClientRect(); return [b.width, b.height]; })"
 OVERLAPS = """() => {
   const parts = [...document.querySelectorAll("main h2, main h3, main p, main table, figure svg")];
-  const boxes = parts.map(e => e.getBoundingClientRect()).filter(b => b.height > 0);
+  const shown = parts.filter(e => !e.closest("details:not([open])"));
+  const boxes = shown.map(e => e.getBoundingClientRect()).filter(b => b.height > 0);
   return boxes.filter((a, i) => boxes.some((b, j) => j > i && a.left < b.right - 1 &&
     b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1)).length;
 }"""

@@ -49,11 +49,12 @@ class PlaceboDiffusionNesterov(DiffusionNesterov):
         RuntimeError: For sharded parameters.
 
     Example:
+        >>> import torch
         >>> weight = torch.nn.Parameter(torch.zeros(4))
         >>> optimizer = PlaceboDiffusionNesterov([weight], lr=1.0, momentum=0.0)
         >>> weight.grad = torch.tensor([0.0, 4.0, 0.0, 0.0])
         >>> optimizer.step()
-        >>> float(weight.sum())  # nothing is lost, it goes to others
+        >>> weight.detach().sum().item()  # nothing is lost, it goes to others
         -4.0
 
     References:
@@ -162,11 +163,12 @@ class NormMatchedPlaceboNesterov(PlaceboDiffusionNesterov):
     Its arguments are those of `PlaceboDiffusionNesterov`.
 
     Example:
+        >>> import torch
         >>> weight = torch.nn.Parameter(torch.zeros(4))
         >>> optimizer = NormMatchedPlaceboNesterov([weight], lr=1.0, momentum=0.0)
         >>> weight.grad = torch.tensor([0.0, 4.0, 0.0, 0.0])
         >>> optimizer.step()
-        >>> round(float(weight.norm()) ** 2, 5)  # as long as the diffused (1, 2, 1, 0)
+        >>> round(weight.detach().norm().item() ** 2, 5)  # as long as the diffused (1, 2, 1, 0)
         6.0
 
     References:
