@@ -139,7 +139,7 @@ def _measure(trial: Trial) -> float:
         model = make_model(trial, dataset)
         loss = lookup(trial.loss, LOSSES, "loss")
         optimizer, recipe = make_optimizer(trial, model), make_recipe(trial, dataset)
-        generator = torch.Generator()
+        trained_by, generator = recipe.training_loss(loss), torch.Generator()
         x, y = dataset.x_train[: trial.batch_size], dataset.y_train[: trial.batch_size]
         count, started = -2, 0.0  # two steps to warm up
         while count < 1 or time.perf_counter() - started < _SECONDS_MEASURED:
@@ -147,7 +147,7 @@ def _measure(trial: Trial) -> float:
                 started = time.perf_counter()
             optimizer.zero_grad()
             changed = x if recipe.augment is None else recipe.augment(x, generator)
-            recipe.gradient(model, changed, y, recipe.training_loss(loss))
+            recipe.gradient(model, changed, y, trained_by)
             optimizer.step()
             count += 1
         step = (time.perf_counter() - started) / count

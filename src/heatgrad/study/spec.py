@@ -17,9 +17,21 @@ from heatgrad.study.sweep import expanded
 from heatgrad.study.tuning_spec import Budget, Range, TuningSpec
 from heatgrad.training import Device
 
-__all__ = ["METRICS", "ArmSpec", "Metric", "ModelSpec", "ScheduleSpec", "StudySpec", "TaskSpec"]
+__all__ = [
+    "METRICS",
+    "ArmSpec",
+    "Metric",
+    "ModelSpec",
+    "Positive",
+    "ScheduleSpec",
+    "ShortName",
+    "StudySpec",
+    "TaskSpec",
+]
 
 Positive = Annotated[int, Field(ge=1)]
+# What a folder may be called.
+ShortName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 # Ten thousand blocks are more than any study runs, and few enough to be listed.
 Blocks = Annotated[int, Field(ge=1, le=10_000)]
 
@@ -145,7 +157,7 @@ class StudySpec(Spec):
             of what decides the trials.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: ShortName
     title: str = ""
     question: str = ""
     notes: tuple[str, ...] = Field(default=(), strict=False)

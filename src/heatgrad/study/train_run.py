@@ -4,7 +4,7 @@ import contextlib
 import csv
 import io
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -86,13 +86,16 @@ def run_training(
                     f"rate and give another folder"
                 )
             checkpoints.save(training, records)
-            _write(folder / "curves.csv", _table(records))
+            with _writing(folder / "curves.csv") as path:
+                path.write_text(_table(records), encoding="utf-8")
     except HeatgradError:
         raise
     except Exception as error:  # whatever a part of the user's own may raise
         raise _explained(error, trial, folder) from error
-    _save_weights(training, folder / "weights.safetensors")
-    return Trained(folder, tuple(records))
+    trained = Trained(folder, tuple(records))
+    with _writing(trained.weights) as path:
+        save_file(weights_of(training.model), path)
+    return trained
 
 
 def _try_a_batch(training: Training, trial: Trial) -> None:
@@ -141,15 +144,9 @@ def _table(records: Sequence[EpochRecord]) -> str:
     return text.getvalue()
 
 
-def _write(path: Path, text: str) -> None:
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[Path]:
     try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"cannot write '{path}' ({error.strerror}); free some space") from error
-
-
-def _save_weights(training: Training, path: Path) -> None:
-    try:
-        save_file(weights_of(training.model), path)
+        yield path
     except OSError as error:
         raise RunError(f"cannot write '{path}' ({error.strerror}); free some space") from error

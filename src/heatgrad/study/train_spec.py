@@ -11,13 +11,11 @@ from heatgrad.models import MODELS
 from heatgrad.optim import OPTIMIZERS
 from heatgrad.study.components import Component, resolve
 from heatgrad.study.recipe_spec import RecipeSpec
-from heatgrad.study.spec import ModelSpec, ScheduleSpec
+from heatgrad.study.spec import ModelSpec, Positive, ScheduleSpec, ShortName
 from heatgrad.study.trial import Trial
 from heatgrad.training import SCHEDULES
 
 __all__ = ["TrainSpec"]
-
-Positive = Annotated[int, Field(ge=1)]
 
 
 class TrainSpec(Spec):
@@ -36,7 +34,7 @@ class TrainSpec(Spec):
         recipe: What is done beside plain steps.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: ShortName
     seed: Annotated[int, Field(ge=0)] = 0
     epochs: Positive
     batch_size: Positive
