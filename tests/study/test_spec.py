@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from heatgrad.core.errors import SpecError
-from heatgrad.study import PRESETS, StudySpec, load_study, run_study
+from heatgrad.study import PRESETS, SMALL, StudySpec, load_study, run_study
 from heatgrad.study.plan import plan
 
 
@@ -103,11 +103,13 @@ def test_with_tasks_keeps_the_order_asked_for(spec):
     assert {trial.key for trial in plan(part)} < whole
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_loads_and_plans(name):
+@pytest.mark.parametrize(
+    ("name", "small"), [(name, False) for name in PRESETS] + [(name, True) for name in SMALL]
+)
+def test_every_preset_loads_and_plans(name, small):
     """Each has a title, a question, plain SGD as baseline, and trials with different keys."""
-    study = load_study(name)
-    assert study.name == name
+    study = load_study(name, small=small)
+    assert study.name == (f"{name}-small" if small else name)
     assert study.title
     assert study.question
     trials = plan(study)

@@ -21,6 +21,8 @@ Place = Annotated[
     ),
 ]
 
+Small = Annotated[bool, typer.Option("--small", help="The preset's small form, for two cores.")]
+
 
 @app.command()
 def run(
@@ -48,6 +50,7 @@ def run(
     device: Annotated[
         str | None, typer.Option(metavar="cpu|cuda", help="Where it is trained; see the guide.")
     ] = None,
+    small: Small = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print trials, steps and estimated hours only.")
     ] = False,
@@ -61,7 +64,7 @@ def run(
 
     if Path(spec).is_file():  # parts of the user's own lie beside their spec
         sys.path.insert(0, str(Path(spec).resolve().parent))
-    study = load_study(spec, tasks=task or (), seeds=seeds, device=device)
+    study = load_study(spec, tasks=task or (), seeds=seeds, device=device, small=small)
     folder = out if out is not None else Path("runs") / study.name
     place = folder if store is None else store
     if dry_run:
@@ -103,15 +106,12 @@ def presets() -> None:
 @app.command()
 def show(
     preset: Annotated[str, typer.Argument(help="Name of a preset.")],
+    small: Small = False,
 ) -> None:
     """Print the TOML of a preset, to read it or to start a study of your own from it."""
-    from heatgrad.core.errors import SpecError
-    from heatgrad.core.lookup import nearest
-    from heatgrad.study import PRESETS
+    from heatgrad.study.presets import preset_file
 
-    if preset not in PRESETS:
-        raise SpecError(f"no preset '{preset}'; {nearest(preset, PRESETS)}")
-    typer.echo(PRESETS[preset].read_text(encoding="utf-8"), nl=False)
+    typer.echo(preset_file(preset, small=small).read_text(encoding="utf-8"), nl=False)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from heatgrad.cli.console import text_console
 from heatgrad.study.estimate import estimate
-from heatgrad.study.presets import PRESETS
+from heatgrad.study.presets import PRESETS, SMALL
 from heatgrad.study.results import Results
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import shown_place
@@ -45,11 +45,13 @@ def print_estimate(study: StudySpec, place: str | Path, *, workers: int) -> None
 
 
 def print_presets() -> None:
-    """Print the name and title of every preset."""
+    """Print the name and title of every preset, and of its small form."""
     table = Table("preset", "what it asks", "trials")
     for name, path in PRESETS.items():
-        study = StudySpec.from_toml(path)
-        table.add_row(name, study.title, str(study.num_trials))
+        forms = [(name, path)] + ([(f"{name} --small", SMALL[name])] if name in SMALL else [])
+        for shown, file in forms:
+            study = StudySpec.from_toml(file)
+            table.add_row(shown, study.title, str(study.num_trials))
     text_console().print(table)
 
 

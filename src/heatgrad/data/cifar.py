@@ -168,14 +168,13 @@ def _read_archive(path: Path, part: Part) -> Arrays:
     names = f"{part}_images", f"{part}_labels"
     try:
         with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in names if name not in archive]
-            if missing:
-                raise DataError(
-                    f"'{path}' must hold the array '{missing[0]}', found {sorted(archive)}"
-                )
-            images, labels = (archive[name] for name in names)
+            found = sorted(archive)
+            arrays = [archive[name] for name in names if name in archive]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"'{path}' is damaged ({error}); make it again") from error
+    if missing := [name for name in names if name not in found]:
+        raise DataError(f"'{path}' must hold the array '{missing[0]}', found {found}")
+    images, labels = arrays
     if images.ndim == 4 and images.shape[-1] == 3:
         images = np.moveaxis(images, -1, 1)
     return images, labels

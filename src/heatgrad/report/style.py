@@ -17,6 +17,7 @@ from heatgrad.report.theme import themed_svg
 from heatgrad.study.spec import ArmSpec, StudySpec
 
 __all__ = [
+    "NUM_COLORS",
     "ArmStyle",
     "arm_styles",
     "figure",
@@ -33,6 +34,20 @@ OLIVE, BROWN = "#9A8B00", "#7A4B2A"
 TEAL, ROSE, INDIGO, WINE = "#44AA99", "#CC6677", "#332288", "#882255"
 # For arms that have no colour of their own, or whose colour is taken.
 _OTHERS = (OLIVE, BROWN, INDIGO, ROSE, TEAL, WINE, PURPLE, SKY, GREEN, BLUE, VERMILLION, ORANGE)
+NUM_COLORS = len({BLACK, GREY, *_OTHERS})
+_VELOCITY = {  # by what diffuses first
+    "conv_out": GREEN,
+    "conv_in": SKY,
+    "conv_spatial": PURPLE,
+    "norm_weight": VERMILLION,
+    "norm_bias": ORANGE,
+}
+_VELOCITY_CONTROLS = {
+    "MomentumMatchedNesterov": INDIGO,
+    "NormMatchedPlaceboNesterov": GREY,
+    "PlaceboDiffusionNesterov": ROSE,
+    "RefinedNesterov": TEAL,
+}
 _LAYER = {"layer": OLIVE, "layer_literal": BROWN, "centralize": TEAL, "centralize_channel": ROSE}
 
 FAINT, BAND, PAPER = "#444444", "#e8ebee", "#ffffff"
@@ -77,6 +92,8 @@ def arm_styles(study: StudySpec) -> dict[str, ArmStyle]:
     colors: dict[str, str] = {}
     for name, arm in study.arms.items():
         color = _color(arm)
+        if color == BLUE and color in colors.values():  # the baseline again, where it has momentum
+            color = BLACK
         if color is not None and color not in colors.values():
             colors[name] = color
     free = [color for color in _OTHERS if color not in colors.values()]
@@ -176,7 +193,9 @@ def _color(arm: ArmSpec) -> str | None:
             return SKY if diffusion <= 0.02 else GREEN if diffusion <= 0.07 else VERMILLION
         case "DiffusionSGD":
             return _LAYER.get(mode)
-    return None
+        case "DiffusionNesterov" if diffusion == 1:
+            return _VELOCITY.get(next(iter(arm.options.get("groups", ())), ""))
+    return _VELOCITY_CONTROLS.get(arm.kind)
 
 
 def _escaped(text: str) -> str:

@@ -4,7 +4,7 @@ from heatgrad.study.areas import NoiseArea, noise_areas
 from heatgrad.study.maps import PhaseMap, phase_maps
 from heatgrad.study.metric import METRICS, Metric
 from heatgrad.study.parts import Parts, parts_of
-from heatgrad.study.presets import PRESETS
+from heatgrad.study.presets import PRESETS, SMALL
 from heatgrad.study.reading import read_runs
 from heatgrad.study.record import Recording, is_recorded, record
 from heatgrad.study.results import Results
@@ -31,6 +31,7 @@ from heatgrad.study.verdict import Question, Verdict, judge, judge_all
 __all__ = [
     "METRICS",
     "PRESETS",
+    "SMALL",
     "Metric",
     "NoiseArea",
     "PairedComparison",

@@ -20,7 +20,7 @@ from heatgrad.study.environment import describe_environment
 from heatgrad.study.geometry import measurements, rehearse
 from heatgrad.study.plan import plan, plan_tuned
 from heatgrad.study.pool import Progress, measure_all, run_trials
-from heatgrad.study.presets import PRESETS
+from heatgrad.study.presets import PRESETS, preset_file
 from heatgrad.study.question import ALPHA, EACH_TUNED, MIN_BLOCKS
 from heatgrad.study.ray_pool import check_address, run_on_ray
 from heatgrad.study.results import Results
@@ -64,6 +64,7 @@ def load_study(
     tasks: Sequence[str] = (),
     seeds: int | None = None,
     device: str | None = None,
+    small: bool = False,
 ) -> StudySpec:
     """Return a study, its names and options checked.
 
@@ -72,6 +73,7 @@ def load_study(
         tasks: Only these of its tasks; all where none is named.
         seeds: Another number of blocks, for every task.
         device: Another device, `"cpu"` or `"cuda"`.
+        small: Whether the preset's small form is meant, which two cores can run.
 
     Raises:
         SpecError: If there is no such preset or file, or something in it cannot be used; the
@@ -88,6 +90,8 @@ def load_study(
         raise SpecError(
             f"a study is the name of a preset, the path of a TOML file or a dict, got {source!r}"
         )
+    elif small:
+        study = StudySpec.from_toml(preset_file(str(source), small=True))
     elif str(source) in PRESETS:
         study = StudySpec.from_toml(PRESETS[str(source)])
     elif Path(source).suffix == ".toml" or _exists(Path(source)):
