@@ -28,19 +28,18 @@ def test_many_are_trained_at_once_there_by_one_process(spec):
     assert max(len(job) for job in jobs_of(plan(study.with_device("cpu")), 1)) == 63
 
 
+def test_what_cannot_be_stacked_is_trained_alone_there():
+    """Convolutions, recipes and networks of one's own take the loop; others go together."""
+    study = load_study("directions", device="cuda")
+    assert {trial.backend for trial in plan(study.with_seeds(1))} == {"loop"}
+    assert {t.backend for t in plan(load_study("demo", device="cuda"))} == {"replicas"}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"device": "cuda"}, r"device 'cuda' needs a GPU and a PyTorch that is built for it"),
         ({"device": "tpu"}, r"'device': input should be 'cpu' or 'cuda'"),
-        (
-            {"device": "cuda", "backend": "loop"},
-            r"device 'cuda' trains many networks at once, got backend = 'loop'",
-        ),
-        (
-            {"device": "cuda", "model": {"kind": "SimpleCNN"}},
-            r"device 'cuda' needs a network that is an MLP .* got SimpleCNN with SGD",
-        ),
     ],
 )
 def test_what_cannot_be_is_said_before_the_run(changes, message, spec, tmp_path, monkeypatch):
@@ -60,5 +59,3 @@ def test_a_dry_run_says_so_too(spec, tmp_path, monkeypatch):
 def test_a_wrong_name_is_refused(spec):
     with pytest.raises(SpecError, match="device must be one of cpu, cuda, got 'gpu'"):
         load_study(spec(), device="gpu")
-    with pytest.raises(SpecError, match="got backend = 'loop'; use backend = 'auto'"):
-        load_study(spec(backend="loop"), device="cuda")

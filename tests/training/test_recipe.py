@@ -1,6 +1,7 @@
 """What a training does beside plain steps, each against the same done by hand."""
 
 import copy
+from functools import partialmethod
 
 import pytest
 import torch
@@ -167,6 +168,19 @@ def test_lower_precision_is_near_and_weights_stay_in_float32(data):
     assert low[0].train_loss == pytest.approx(records[0].train_loss, rel=0.02)
     assert low[0].train_loss != records[0].train_loss
     alike(model, exact, rtol=0.1, atol=0.05)
+
+
+def test_compiled_it_is_the_same_training(data, monkeypatch):
+    """But for rounding; names of parameters stay, and a copy is a plain network."""
+    whole = nn.Module.compile  # its last part takes a minute, and is not ours
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(whole, backend="aot_eager"))
+    exact, records, _ = trained(data, Recipe(), epochs=1)
+    model, compiled, _ = trained(data, Recipe(compile=True), epochs=1)
+    assert compiled[0].train_loss == pytest.approx(records[0].train_loss, rel=1e-4)
+    assert model.state_dict().keys() == exact.state_dict().keys()
+    alike(model, exact, rtol=1e-2, atol=1e-3)
+    copy.deepcopy(model)(data.x_test[:2])
+    torch.compiler.reset()
 
 
 def test_nothing_asked_is_nothing_done(data):

@@ -1,11 +1,13 @@
 """Random streams named by ``(seed, purpose)``: changing the method moves nothing else."""
 
+import contextlib
 import hashlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
-__all__ = ["stream_generator", "stream_seed"]
+__all__ = ["own_random_state", "stream_generator", "stream_seed"]
 
 
 def stream_seed(seed: int, purpose: str, *index: int) -> int:
@@ -41,3 +43,21 @@ def stream_seed(seed: int, purpose: str, *index: int) -> int:
 def stream_generator(seed: int, purpose: str, *index: int) -> torch.Generator:
     """Return a CPU generator at the start of the stream `(seed, purpose, *index)`."""
     return torch.Generator().manual_seed(stream_seed(seed, purpose, *index))
+
+
+@contextlib.contextmanager
+def own_random_state(device: torch.device) -> Iterator[Callable[[int], None]]:
+    """Give a function that seeds the default generators; their states come back at the end.
+
+    Args:
+        device: Whose generator is seeded beside that of the CPU.
+    """
+    is_cuda = device.type == "cuda"
+
+    def seed_with(seed: int) -> None:
+        torch.default_generator.manual_seed(seed)
+        if is_cuda:
+            torch.cuda.manual_seed(seed)
+
+    with torch.random.fork_rng(devices=[device] if is_cuda else []):
+        yield seed_with

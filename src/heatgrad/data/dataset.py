@@ -1,7 +1,7 @@
 """A data set in memory, and the best accuracy that is possible on it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float32, Int64, UInt8
@@ -155,6 +155,14 @@ class Dataset:
             ceiling=ceiling,
             pixels=pixels,
         )
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """Return the same data with its tensors on a device; itself where they are there."""
+        if self.x_train.device == torch.device(device):
+            return self
+        names = (f"{kind}_{part}" for part in ("train", "test") for kind in ("x", "y"))
+        clean = ("y_train_clean", "y_test_clean")
+        return replace(self, **{name: getattr(self, name).to(device) for name in (*names, *clean)})
 
     @property
     def input_shape(self) -> tuple[int, ...]:

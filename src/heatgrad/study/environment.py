@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 import heatgrad
+from heatgrad.core.errors import SpecError
 
-__all__ = ["describe_environment"]
+__all__ = ["check_device", "describe_environment"]
 
 
 @cache
@@ -33,6 +34,19 @@ def describe_environment(device: str = "cpu") -> dict[str, Any]:
         "processor": _processor(),
         "threads": 1,
     }
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        SpecError: With the remedy.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SpecError(
+            f"device 'cuda' needs a GPU and a PyTorch that is built for it, got PyTorch "
+            f"{torch.__version__} that sees none; use device = 'cpu'"
+        )
 
 
 def _is_modified() -> bool | None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from heatgrad.core.lookup import lookup
+from heatgrad.study.environment import check_device
 from heatgrad.study.jobs import run_short
 from heatgrad.study.plan import plan
 from heatgrad.study.question import EACH_TUNED
-from heatgrad.study.run import check_device, workload
+from heatgrad.study.run import workload
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import Store
 from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, make_recipe
@@ -67,7 +68,7 @@ def estimate(study: StudySpec, place: str | Path, *, workers: int) -> Estimate:
     Raises:
         SpecError: If the study's device is not there.
     """
-    check_device(study)
+    check_device(study.device)
     store = Store.open(place) if Store.is_in(place) else None
     try:
         work = workload(study, store)

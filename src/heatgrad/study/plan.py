@@ -141,19 +141,18 @@ def _backend(
     is_known = all(isinstance(x, type) for x in (network, optimizer))
     is_plain = study.recipe_of(task_name).is_plain
     can_be = is_plain and is_known and can_train(network, optimizer)
-    needing: list[tuple[str, str, str]] = []
-    needing += [("device", study.device, "cpu")] if study.device != "cpu" else []
-    needing += [("backend", "replicas", "auto")] if study.backend == "replicas" else []
-    for key, value, other in needing if not can_be else ():
+    if study.backend == "replicas" and not can_be:
         raise SpecError(
-            f"{key} '{value}' needs a network that is an MLP and an optimizer that has a rule"
+            f"backend 'replicas' needs a network that is an MLP and an optimizer that has a rule"
             f"{'' if is_plain else ', without a recipe'}, got {model.kind} with {arm.kind}"
-            f"{'' if is_plain else ' and a recipe'}; use {key} = '{other}'"
+            f"{'' if is_plain else ' and a recipe'}; use backend = 'auto'"
         )
     if study.backend == "loop" or not is_plain:
         return "loop"
     if can_be:
         return "replicas"
+    if study.device != "cpu":  # where one network by itself is work enough
+        return "loop"
     # Ours that are no MLP have convolutions, with which vmap is not faster.
     is_own = model.kind not in MODELS
     return "vmap" if is_own and isinstance(optimizer, type) and has_rule(optimizer) else "loop"

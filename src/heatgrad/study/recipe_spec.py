@@ -1,8 +1,8 @@
 """What a study's trainings do beside plain steps, as it is read from TOML."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from heatgrad.core.errors import SpecError
 from heatgrad.core.lookup import lookup
@@ -30,6 +30,7 @@ class RecipeSpec(Spec):
         accumulate: Parts that a batch goes through the network in.
         average: Decay of the exponential average of the weights, 0 for none [1].
         diffusion_decay: Whether diffusion falls linearly to zero in the last epoch.
+        compile: Whether networks go through `torch.compile`.
     """
 
     augment: AugmentSpec | None = None
@@ -38,6 +39,15 @@ class RecipeSpec(Spec):
     accumulate: Annotated[int, Field(ge=1)] = 1
     average: Share = 0.0
     diffusion_decay: bool = False
+    compile: bool = False
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What was added later stands there only where it is used: keys of trials stay."""
+        values: dict[str, Any] = dump(self)
+        if not self.compile:
+            values.pop("compile", None)
+        return values
 
     @property
     def is_plain(self) -> bool:
@@ -47,12 +57,14 @@ class RecipeSpec(Spec):
     @property
     def words(self) -> tuple[str, ...]:
         """What is done, a phrase each."""
-        changed = self.model_dump(exclude_defaults=True, exclude={"augment", "diffusion_decay"})
+        said = {"augment", "diffusion_decay", "compile"}
+        changed = self.model_dump(exclude_defaults=True, exclude=said)
         named = {"label_smoothing": "label smoothing", "average": "average of weights"}
         return (
             *([] if self.augment is None else [f"augmentation {self.augment.kind}"]),
             *(f"{named.get(name, name)} {value}" for name, value in changed.items()),
             *(["diffusion falling to zero"] if self.diffusion_decay else []),
+            *(["compiled"] if self.compile else []),
         )
 
     def resolved(self, where: str) -> "RecipeSpec":

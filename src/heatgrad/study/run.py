@@ -16,7 +16,7 @@ from heatgrad.core.spec import canonical_json, shown
 from heatgrad.data import TASKS
 from heatgrad.study.components import Component, build, find
 from heatgrad.study.design import ranges_of
-from heatgrad.study.environment import describe_environment
+from heatgrad.study.environment import check_device, describe_environment
 from heatgrad.study.geometry import measurements, rehearse
 from heatgrad.study.plan import plan, plan_tuned
 from heatgrad.study.pool import Progress, measure_all, run_trials
@@ -33,7 +33,6 @@ from heatgrad.training import LOSSES, SCHEDULES, initialised
 
 __all__ = [
     "Workload",
-    "check_device",
     "default_workers",
     "load_study",
     "run_study",
@@ -292,7 +291,7 @@ def check_study(study: StudySpec) -> None:
     """
     check_family(study)
     _check_names(study)
-    check_device(study)
+    check_device(study.device)
     models: dict[str, torch.nn.Module] = {}
     said: dict[str, None] = {}
     for trial in _one_of_each(study):
@@ -313,19 +312,6 @@ def check_study(study: StudySpec) -> None:
             rehearse(name, spec, trial)
     for text in said:
         warnings.warn(text, HeatgradWarning, stacklevel=3)
-
-
-def check_device(study: StudySpec) -> None:
-    """Refuse a device that is not there.
-
-    Raises:
-        SpecError: With the remedy.
-    """
-    if study.device == "cuda" and not torch.cuda.is_available():
-        raise SpecError(
-            f"device 'cuda' needs a GPU and a PyTorch that is built for it, got PyTorch "
-            f"{torch.__version__} that sees none; use device = 'cpu'"
-        )
 
 
 def _after(done: int, on_progress: Progress) -> Progress:

@@ -44,16 +44,6 @@ def _is_one_line(name: str) -> str:
     return name
 
 
-def _refusal(device: str, backend: str) -> str:
-    """Return why a device cannot train by a back end, or nothing."""
-    if device == "cpu" or backend != "loop":
-        return ""
-    return (
-        f"device '{device}' trains many networks at once, got backend = 'loop'; use backend = "
-        f"'auto'"
-    )
-
-
 # Names stand in tables and messages.
 Name = Annotated[str, AfterValidator(_is_one_line)]
 Rate = Annotated[float, Field(gt=0)]
@@ -139,8 +129,7 @@ class StudySpec(Spec):
             that are an `MLP`, optimizers that have a rule for it); `"auto"`, at once where that can
             be done, of small networks of your own by `vmap`. They differ by rounding, which
             training enlarges.
-        device: Where trials are trained: `"cpu"`, or `"cuda"`, which can what `"replicas"` can and
-            rounds otherwise.
+        device: Where trials are trained: `"cpu"`, or `"cuda"`, which rounds otherwise.
         baseline: The arm the others are compared with.
         confirmatory: The arms of the confirmatory family; arms that are neither in it nor a
             control are exploratory.
@@ -219,12 +208,6 @@ class StudySpec(Spec):
             raise ValueError(f"confirmatory names an arm twice: {', '.join(self.confirmatory)}")
         if self.baseline in self.confirmatory:
             raise ValueError(f"the baseline '{self.baseline}' cannot be in its own family")
-        return self
-
-    @model_validator(mode="after")
-    def _is_trained_somehow(self) -> "StudySpec":
-        if refusal := _refusal(self.device, self.backend):
-            raise ValueError(refusal)
         return self
 
     @model_validator(mode="after")
@@ -373,8 +356,6 @@ class StudySpec(Spec):
         """
         if device not in get_args(Device):
             raise SpecError(f"device must be one of {', '.join(get_args(Device))}, got '{device}'")
-        if refusal := _refusal(device, self.backend):
-            raise SpecError(refusal)
         return self.model_copy(update={"device": device})
 
     def with_tasks(self, names: list[str]) -> "StudySpec":

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from heatgrad.core.errors import HeatgradError, RunError, StoreError
 from heatgrad.study.components import build
+from heatgrad.study.environment import check_device
 from heatgrad.study.train_spec import TrainSpec
 from heatgrad.study.trial import Trial, make_training
 from heatgrad.training import Checkpoints, EpochRecord, Training, weights_of
@@ -68,6 +69,7 @@ def run_training(
     if not isinstance(spec, TrainSpec):
         spec = TrainSpec.from_toml(spec)
     folder = Path(out) if out is not None else Path("runs") / spec.name
+    check_device(spec.device)
     trial = spec.trial()
     training = make_training(trial)
     _try_a_batch(training, trial)

@@ -13,7 +13,7 @@ from heatgrad.study.components import Component, resolve
 from heatgrad.study.recipe_spec import RecipeSpec
 from heatgrad.study.spec import ModelSpec, Positive, ScheduleSpec, ShortName
 from heatgrad.study.trial import Trial
-from heatgrad.training import SCHEDULES
+from heatgrad.training import SCHEDULES, Device
 
 __all__ = ["TrainSpec"]
 
@@ -32,6 +32,7 @@ class TrainSpec(Spec):
         optimizer: A name of `heatgrad.optim.OPTIMIZERS` or an import path, and its options.
         schedule: Learning-rate schedule.
         recipe: What is done beside plain steps.
+        device: Where it is trained, `"cpu"` or `"cuda"`.
     """
 
     name: ShortName
@@ -44,6 +45,7 @@ class TrainSpec(Spec):
     optimizer: Component
     schedule: ScheduleSpec = ScheduleSpec()
     recipe: RecipeSpec = RecipeSpec()
+    device: Device = "cpu"
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], *, source: str = "training") -> "TrainSpec":
@@ -75,4 +77,5 @@ class TrainSpec(Spec):
             epochs=self.epochs,
             batch_size=self.batch_size,
             recipe=self.recipe.resolved("recipe"),
+            device=self.device,
         )

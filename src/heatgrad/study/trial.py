@@ -207,8 +207,9 @@ def make_recipe(trial: Trial, dataset: Dataset) -> Recipe:
 def make_training(trial: Trial) -> Training:
     """Return the trial's training before its first step."""
     dataset = load_data(trial)
-    model = make_model(trial, dataset)
+    model = make_model(trial, dataset).to(trial.device)
     optimizer = make_optimizer(trial, model)
+    dataset = dataset.to(trial.device)
     return Training(
         model,
         optimizer,

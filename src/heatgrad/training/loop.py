@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from heatgrad.core.random import stream_generator, stream_seed
+from heatgrad.core.random import own_random_state, stream_generator, stream_seed
 from heatgrad.data import Dataset
 from heatgrad.training.evaluation import evaluate
 from heatgrad.training.losses import Loss
@@ -47,7 +47,7 @@ class Training:
     Args:
         model: Maps inputs to logits; trained in place, with its weights as they are at the start.
         optimizer: Steps on the model's parameters.
-        dataset: Held in memory.
+        dataset: Held in memory, on the device of the network, where everything is done.
         loss: Mean loss of a batch.
         epochs: Passes over the training part, at least 1.
         batch_size: Examples a step, at least 1.
@@ -96,6 +96,8 @@ class Training:
         self._schedules = {"scheduler": scheduler, "decay": recipe.decay(optimizer, epochs)}
         self._average = recipe.averaged(model)
         self._start = flat_values(model)
+        if recipe.compile:
+            model.compile()  # in place: the names of its parameters stay
 
     def records(
         self, *, on_step: Callable[[int], None] = lambda examples: None
@@ -150,7 +152,7 @@ class Training:
                 schedule.load_state_dict(state[name])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
-        self._start, self.num_done = state["start"], state["num_done"]
+        self._start, self.num_done = state["start"].to(self._start), state["num_done"]
 
     def _epoch(self, epoch: int, on_step: Callable[[int], None]) -> EpochRecord:
         lr = float(self.optimizer.param_groups[0]["lr"])
@@ -190,7 +192,9 @@ class Training:
         A batch whose loss is not finite ends the pass before its step.
         """
         model, optimizer, dataset = self.model, self.optimizer, self.dataset
-        steps = epoch_plan(len(dataset.y_train), self.batch_size, self.seed, epoch)
+        device = dataset.x_train.device
+        count = len(dataset.y_train)
+        steps = epoch_plan(count, self.batch_size, self.seed, epoch, device=device)
         drawn = stream_generator(self.seed, "augment", epoch)
         total, seen = 0.0, 0
         probes: list[GradientProbe] = []
@@ -198,9 +202,9 @@ class Training:
         probing = 0.0
         model.train()
         started = time.perf_counter()
-        with torch.random.fork_rng(devices=[]):
+        with own_random_state(device) as seed_with:
             for batch, mask, is_probed in steps:
-                torch.default_generator.manual_seed(mask)
+                seed_with(mask)
                 optimizer.zero_grad()
                 x, y = dataset.x_train[batch], dataset.y_train[batch]
                 if self.recipe.augment is not None:
@@ -236,7 +240,7 @@ def train(
     scheduler: LRScheduler | None = None,
     recipe: Recipe = PLAIN,
 ) -> Iterator[EpochRecord]:
-    """Train on the CPU and yield one record an epoch; stop at a non-finite loss.
+    """Train and yield one record an epoch; stop at a non-finite loss.
 
     Arguments, yields and errors are those of `Training`.
     """

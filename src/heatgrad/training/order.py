@@ -24,11 +24,19 @@ def steps_per_epoch(num_train: int, batch_size: int) -> int:
 
 
 def epoch_plan(
-    num_train: int, batch_size: int, seed: int, epoch: int
+    num_train: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    *,
+    device: torch.device | str = "cpu",
 ) -> list[tuple[Tensor, int, bool]]:
-    """Return, for each step of an epoch, its examples, its seed of dropout and if it is probed."""
+    """Return, for each step of an epoch, its examples, its seed of dropout and if it is probed.
+
+    The order is the same on every device; there the numbers of the examples are laid.
+    """
     order = torch.randperm(num_train, generator=stream_generator(seed, "order", epoch))
-    batches = torch.split(order, batch_size)[: steps_per_epoch(num_train, batch_size)]
+    batches = torch.split(order.to(device), batch_size)[: steps_per_epoch(num_train, batch_size)]
     seeds = torch.randint(
         2**31, (len(batches),), generator=stream_generator(seed, "dropout", epoch)
     ).tolist()

@@ -38,6 +38,8 @@ class Recipe:
             by which the network is scored and which it ends with, in [0, 1); 0 for none [1].
         diffusion_decay: Whether the optimizer's diffusion, if it has one, falls linearly to zero in
             the last epoch.
+        compile: Whether the network goes through `torch.compile` first, which takes a minute or
+            more at the start and rounds otherwise.
 
     Raises:
         ValueError: If a number is out of range.
@@ -56,6 +58,7 @@ class Recipe:
     accumulate: int = 1
     average: float = 0.0
     diffusion_decay: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("label_smoothing", "average"):
