@@ -1,5 +1,6 @@
 """`heatgrad train`: one training, that goes on where it was left."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -41,9 +42,16 @@ def train(
                 f"goes on"
             ) from None
     last = trained.records[-1]
-    typer.echo(
-        f"{trained.weights} (epoch {last.epoch}, test accuracy {100 * last.test_accuracy:.2f} %)"
-    )
+    if _is_first():
+        typer.echo(
+            f"{trained.weights} (epoch {last.epoch}, test accuracy "
+            f"{100 * last.test_accuracy:.2f} %)"
+        )
+
+
+def _is_first() -> bool:
+    """Whether this is the first, or the only, of the processes that train together."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class _Shown:
@@ -53,7 +61,9 @@ class _Shown:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        self._console = Console(
+            stderr=True, markup=False, emoji=False, highlight=False, quiet=not _is_first()
+        )
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

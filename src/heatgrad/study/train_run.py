@@ -16,7 +16,7 @@ from heatgrad.study.components import build
 from heatgrad.study.environment import check_device
 from heatgrad.study.train_spec import TrainSpec
 from heatgrad.study.trial import Trial, make_training
-from heatgrad.training import Checkpoints, EpochRecord, Training, weights_of
+from heatgrad.training import Checkpoints, EpochRecord, Training, joined, weights_of
 
 __all__ = ["Trained", "run_training"]
 
@@ -51,7 +51,8 @@ def run_training(
 
     The folder holds `checkpoints`, `curves.csv` (a line an epoch) and in the end
     `weights.safetensors`. A call after an interruption goes on after the last whole epoch, and ends
-    with the same bits on the same machine.
+    with the same bits on the same machine. Several processes that `torchrun` has started train
+    together: each takes a share of every batch.
 
     Args:
         spec: A training, or the path of its TOML file.
@@ -70,34 +71,46 @@ def run_training(
         spec = TrainSpec.from_toml(spec)
     folder = Path(out) if out is not None else Path("runs") / spec.name
     check_device(spec.device)
-    trial = spec.trial()
-    training = make_training(trial)
-    _try_a_batch(training, trial)
-    _make(folder)
-    checkpoints = Checkpoints(folder / "checkpoints", identity=trial.key)
-    records = checkpoints.restore(training)
-    on_start(training)
-    try:
-        for record in training.records(on_step=on_step):
-            records.append(record)
-            on_epoch(record)
-            if not record.is_finite:
-                raise RunError(
-                    f"the training diverged in epoch {record.epoch} (training loss "
-                    f"{record.train_loss:g}, test loss {record.test_loss:g}); lower the learning "
-                    f"rate and give another folder"
-                )
-            checkpoints.save(training, records)
-            with _writing(folder / "curves.csv") as path:
-                path.write_text(_table(records), encoding="utf-8")
-    except HeatgradError:
-        raise
-    except Exception as error:  # whatever a part of the user's own may raise
-        raise _explained(error, trial, folder) from error
-    trained = Trained(folder, tuple(records))
-    with _writing(trained.weights) as path:
-        save_file(weights_of(training.model), path)
+    with joined(spec.device) as processes:
+        trial = spec.trial()
+        training = make_training(trial, processes=processes, parallel=spec.parallel)
+        _try_a_batch(training, trial)
+        _make(folder)
+        checkpoints = Checkpoints(folder / "checkpoints", identity=trial.key)
+        records = checkpoints.restore(training)
+        on_start(training)
+        try:
+            for record in training.records(on_step=on_step):
+                records.append(record)
+                on_epoch(record)
+                _keep(training, records, checkpoints, folder / "curves.csv")
+        except HeatgradError:
+            raise
+        except Exception as error:  # whatever a part of the user's own may raise
+            raise _explained(error, trial, folder) from error
+        trained = Trained(folder, tuple(records))
+        weights = weights_of(training.model)
+        if processes.rank == 0:
+            with _writing(trained.weights) as path:
+                save_file(weights, path)
+        processes.wait()
     return trained
+
+
+def _keep(
+    training: Training, records: Sequence[EpochRecord], checkpoints: Checkpoints, curves: Path
+) -> None:
+    """Write what an epoch has added, or say that it has diverged."""
+    last = records[-1]
+    if not last.is_finite:
+        raise RunError(
+            f"the training diverged in epoch {last.epoch} (training loss {last.train_loss:g}, test "
+            f"loss {last.test_loss:g}); lower the learning rate and give another folder"
+        )
+    checkpoints.save(training, records)
+    if training.processes.rank == 0:
+        with _writing(curves) as path:
+            path.write_text(_table(records), encoding="utf-8")
 
 
 def _try_a_batch(training: Training, trial: Trial) -> None:

@@ -13,7 +13,7 @@ from heatgrad.study.components import Component, resolve
 from heatgrad.study.recipe_spec import RecipeSpec
 from heatgrad.study.spec import ModelSpec, Positive, ScheduleSpec, ShortName
 from heatgrad.study.trial import Trial
-from heatgrad.training import SCHEDULES, Device
+from heatgrad.training import SCHEDULES, Device, Parallel
 
 __all__ = ["TrainSpec"]
 
@@ -33,6 +33,8 @@ class TrainSpec(Spec):
         schedule: Learning-rate schedule.
         recipe: What is done beside plain steps.
         device: Where it is trained, `"cpu"` or `"cuda"`.
+        parallel: Where `torchrun` starts several processes: `"ddp"`, each with the whole network,
+            or `"fsdp"`, each with a part of it (FSDP2).
     """
 
     name: ShortName
@@ -46,6 +48,7 @@ class TrainSpec(Spec):
     schedule: ScheduleSpec = ScheduleSpec()
     recipe: RecipeSpec = RecipeSpec()
     device: Device = "cpu"
+    parallel: Parallel = "ddp"
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], *, source: str = "training") -> "TrainSpec":

@@ -25,14 +25,18 @@ from heatgrad.study.components import Component, build, find
 from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.recipe_spec import RecipeSpec
 from heatgrad.training import (
+    ALONE,
     LOSSES,
     SCHEDULES,
     Backend,
     Device,
     EpochRecord,
+    Parallel,
+    Processes,
     Recipe,
     Training,
     initialised,
+    sharded,
     step_memory,
     weights_of,
 )
@@ -204,13 +208,25 @@ def make_recipe(trial: Trial, dataset: Dataset) -> Recipe:
     return trial.recipe.recipe(dataset, trial.loss, trial.place_of("recipe"))
 
 
-def make_training(trial: Trial) -> Training:
-    """Return the trial's training before its first step."""
+def make_training(
+    trial: Trial, *, processes: Processes = ALONE, parallel: Parallel = "ddp"
+) -> Training:
+    """Return the trial's training before its first step.
+
+    Args:
+        trial: What is trained.
+        processes: Those that train together.
+        parallel: Where they are several: whether each has the whole network, or a part of it.
+    """
     dataset = load_data(trial)
     model = make_model(trial, dataset).to(trial.device)
+    if processes.size > 1 and parallel == "fsdp":
+        model = sharded(model)
     optimizer = make_optimizer(trial, model)
     dataset = dataset.to(trial.device)
-    return Training(
+    training: Training = build(
+        Training,
+        "training" if not trial.task_name else f"tasks.{trial.task_name}",
         model,
         optimizer,
         dataset,
@@ -220,7 +236,9 @@ def make_training(trial: Trial) -> Training:
         seed=trial.seed,
         scheduler=make_scheduler(trial, optimizer),
         recipe=make_recipe(trial, dataset),
+        processes=processes,
     )
+    return training
 
 
 def run_trial(

@@ -12,6 +12,7 @@ from heatgrad.training.memory import StepMemory, step_memory
 from heatgrad.training.order import steps_per_epoch
 from heatgrad.training.path import roughness
 from heatgrad.training.probe import GradientProbe, probe_gradient
+from heatgrad.training.processes import ALONE, Parallel, Processes, joined, sharded
 from heatgrad.training.recipe import Precision, Recipe
 from heatgrad.training.record import EpochRecord
 from heatgrad.training.replicas import (
@@ -26,6 +27,7 @@ from heatgrad.training.replicas import (
 from heatgrad.training.schedules import SCHEDULES
 
 __all__ = [
+    "ALONE",
     "AUGMENTS",
     "LOSSES",
     "SCHEDULES",
@@ -39,7 +41,9 @@ __all__ = [
     "Evaluation",
     "GradientProbe",
     "Loss",
+    "Parallel",
     "Precision",
+    "Processes",
     "Recipe",
     "Replica",
     "StepMemory",
@@ -49,8 +53,10 @@ __all__ = [
     "evaluate",
     "has_rule",
     "initialised",
+    "joined",
     "probe_gradient",
     "roughness",
+    "sharded",
     "step_memory",
     "steps_per_epoch",
     "train",

@@ -17,6 +17,7 @@ from torch import nn
 
 from heatgrad.core.errors import RunError, StoreError
 from heatgrad.training.loop import Training
+from heatgrad.training.processes import cut_like, whole
 from heatgrad.training.record import EpochRecord
 
 __all__ = ["Checkpoints", "weights_of"]
@@ -56,6 +57,8 @@ class Checkpoints:
     def save(self, training: Training, records: Sequence[EpochRecord]) -> Path:
         """Write a checkpoint, and remove those that are no longer kept.
 
+        Of several processes that train together all call it, and the first writes.
+
         Args:
             training: Between two epochs.
             records: Of all epochs so far.
@@ -68,6 +71,10 @@ class Checkpoints:
         """
         place = self.folder / f"epoch-{training.num_done:06d}"
         unfinished = place.with_suffix(".unfinished")
+        weights, state = weights_of(training.model), training.state_dict()
+        if training.processes.rank > 0:
+            training.processes.wait()
+            return place
         about = {
             "identity": self.identity,
             "torch": torch.__version__,
@@ -76,8 +83,8 @@ class Checkpoints:
         try:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
-            save_file(weights_of(training.model), unfinished / _WEIGHTS)
-            torch.save(training.state_dict(), unfinished / _STATE)
+            save_file(weights, unfinished / _WEIGHTS)
+            torch.save(state, unfinished / _STATE)
             (unfinished / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
             for name in (_WEIGHTS, _STATE, _ABOUT):
                 _settle(unfinished / name)
@@ -93,6 +100,7 @@ class Checkpoints:
             ) from error
         for old in self._folders()[: -self.keep]:
             shutil.rmtree(old, ignore_errors=True)
+        training.processes.wait()
         return place
 
     def restore(self, training: Training) -> list[EpochRecord]:
@@ -114,7 +122,7 @@ class Checkpoints:
                 f"another folder, or the specification that it was made with"
             )
         try:
-            training.model.load_state_dict(weights)
+            training.model.load_state_dict(cut_like(weights, training.model.state_dict()))
             training.load_state_dict(state)
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())
@@ -149,7 +157,7 @@ class Checkpoints:
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return parameters and buffers, each in memory of its own (tied ones twice), on the CPU."""
     return {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        name: whole(value.detach()).cpu().clone(memory_format=torch.contiguous_format)
         for name, value in model.state_dict().items()
         if isinstance(value, torch.Tensor)
     }

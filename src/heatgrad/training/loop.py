@@ -17,6 +17,7 @@ from heatgrad.training.losses import Loss
 from heatgrad.training.order import epoch_plan
 from heatgrad.training.path import Looks, distances, flat_gradient, flat_values, total_variation
 from heatgrad.training.probe import GradientProbe, probe_gradient
+from heatgrad.training.processes import ALONE, Processes, is_cut, optimizer_state, whole
 from heatgrad.training.recipe import Recipe
 from heatgrad.training.record import EpochRecord, mean_of
 
@@ -54,12 +55,15 @@ class Training:
         seed: Seed of the block of matched runs.
         scheduler: Stepped after every epoch.
         recipe: What is done beside plain steps.
+        processes: Those that train together, each with a network of the same weights (or cut over
+            them by FSDP2): every batch is shared out, and batch normalisation sees a share.
 
     Attributes:
         num_done: Epochs that are done. The arguments, too, are attributes.
 
     Raises:
-        ValueError: If `epochs` or `batch_size` is below 1, or the recipe does not fit the loss.
+        ValueError: If `epochs` is below 1, `batch_size` below 1 (2 a process, of several), or the
+            recipe does not fit the loss or the processes.
 
     Example:
         >>> from heatgrad.data import Digits
@@ -83,21 +87,33 @@ class Training:
         seed: int,
         scheduler: LRScheduler | None = None,
         recipe: Recipe = PLAIN,
+        processes: Processes = ALONE,
     ) -> None:
         if epochs < 1 or batch_size < 1:
             raise ValueError(
                 f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}"
             )
+        if processes.size > 1 and batch_size < 2 * processes.size:
+            raise ValueError(
+                f"batch_size must be at least {2 * processes.size}, two examples for each of "
+                f"{processes.size} processes, got {batch_size}"
+            )
         self.model, self.optimizer, self.dataset = model, optimizer, dataset
         self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
-        self.recipe = recipe
+        self.recipe, self.processes = recipe, processes
         self.num_done = 0
         self.loss, self._trained_by = loss, recipe.training_loss(loss)
         self._schedules = {"scheduler": scheduler, "decay": recipe.decay(optimizer, epochs)}
+        if recipe.average and is_cut(model):
+            raise ValueError(
+                f"an average of weights needs whole networks, got average = {recipe.average:g} "
+                f"and weights cut over processes; use parallel = 'ddp', or average = 0"
+            )
         self._average = recipe.averaged(model)
         self._start = flat_values(model)
         if recipe.compile:
             model.compile()  # in place: the names of its parameters stay
+        self._forward = processes.forward_of(model)
 
     def records(
         self, *, on_step: Callable[[int], None] = lambda examples: None
@@ -120,13 +136,16 @@ class Training:
                 return
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is needed to go on, beside the network's own state: plain values, tensors."""
+        """Return what is needed to go on, beside the network's own state: plain values, tensors.
+
+        What is cut over processes is whole in it, so all of them must call this together.
+        """
         kept = {name: s.state_dict() for name, s in self._schedules.items() if s is not None}
         if self._average is not None:
             kept["average"] = self._average.state_dict()
         return {
             "num_done": self.num_done,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": whole(self.optimizer.state_dict()),
             "start": self._start,
             **kept,
         }
@@ -146,7 +165,7 @@ class Training:
                 f"state must be that of the same training, with {', '.join(own)}, got "
                 f"{', '.join(map(str, state))}"
             )
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(optimizer_state(state["optimizer"], self.optimizer))
         for name, schedule in self._schedules.items():
             if schedule is not None:
                 schedule.load_state_dict(state[name])
@@ -162,6 +181,8 @@ class Training:
             if schedule is not None:
                 schedule.step()
         scored = self.model if self._average is None else self._average.module
+        for network in {self.model, scored}:
+            self.processes.agree(network)
         with self.recipe.autocast(self.dataset.x_test.device):
             score = evaluate(scored, self.dataset, loss=self.loss)
         after = flat_values(self.model)
@@ -194,8 +215,9 @@ class Training:
         model, optimizer, dataset = self.model, self.optimizer, self.dataset
         device = dataset.x_train.device
         count = len(dataset.y_train)
+        rank, size = self.processes.rank, self.processes.size
         steps = epoch_plan(count, self.batch_size, self.seed, epoch, device=device)
-        drawn = stream_generator(self.seed, "augment", epoch)
+        drawn = stream_generator(self.seed, "augment", epoch, *([rank] if rank else []))
         total, seen = 0.0, 0
         probes: list[GradientProbe] = []
         looks = Looks(1)
@@ -204,12 +226,22 @@ class Training:
         started = time.perf_counter()
         with own_random_state(device) as seed_with:
             for batch, mask, is_probed in steps:
-                seed_with(mask)
+                if size > 1 and len(batch) < 2 * size:  # not two for each process
+                    continue
+                seed_with(mask + rank)
                 optimizer.zero_grad()
-                x, y = dataset.x_train[batch], dataset.y_train[batch]
+                own = self.processes.share(batch)
+                x, y = dataset.x_train[own], dataset.y_train[own]
                 if self.recipe.augment is not None:
                     x = self.recipe.augment(x, drawn)
-                batch_loss = self.recipe.gradient(model, x, y, self._trained_by)
+                batch_loss = self.recipe.gradient(
+                    self._forward,
+                    x,
+                    y,
+                    self._trained_by,
+                    processes=self.processes,
+                    of=len(batch),
+                )
                 total += batch_loss * len(batch)
                 seen += len(batch)
                 if not math.isfinite(batch_loss):

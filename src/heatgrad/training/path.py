@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
+from heatgrad.training.processes import whole
+
 __all__ = ["Looks", "distances", "flat_gradient", "flat_values", "roughness", "total_variation"]
 
 _ROWS = 16  # measured at once: what is on the way to a result stays small
@@ -146,5 +148,5 @@ def _lengths(rows: Tensor) -> Tensor:
 
 def _flat(tensors: Iterable[Tensor]) -> Tensor:
     half = (torch.float16, torch.bfloat16)
-    parts = [x.float() if x.dtype in half else x for x in tensors]
+    parts = [x.float() if x.dtype in half else x for x in map(whole, tensors)]
     return torch.cat([part.reshape(-1) for part in parts]).unsqueeze(0)

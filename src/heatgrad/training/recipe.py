@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from heatgrad.optim import LinearDiffusionDecay
 from heatgrad.training.augment import Augment
 from heatgrad.training.losses import Loss
+from heatgrad.training.processes import ALONE, Processes
 
 __all__ = ["Precision", "Recipe"]
 
@@ -101,23 +102,47 @@ class Recipe:
             return contextlib.nullcontext()
         return torch.autocast(device.type, dtype=torch.bfloat16)
 
-    def parts(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield a batch in as many parts as it is taken in, of two examples at least."""
-        count = max(1, min(self.accumulate, len(y) // 2))
+    def parts(self, x: Tensor, y: Tensor, *, least: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield a batch in as many parts as it is taken in, of two examples at least.
+
+        Args:
+            x: Inputs.
+            y: Labels.
+            least: Examples in the process that has the fewest: all take as many parts.
+        """
+        count = max(1, min(self.accumulate, least // 2))
         yield from zip(x.tensor_split(count), y.tensor_split(count), strict=True)
 
-    def gradient(self, model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> float:
+    def gradient(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        loss: Loss,
+        *,
+        processes: Processes = ALONE,
+        of: int | None = None,
+    ) -> float:
         """Add the gradient of a batch's loss to the parameters' and return the loss.
 
         A loss that is not finite ends it; no gradient is made of that part.
+
+        Args:
+            model: What is called.
+            x: Inputs.
+            y: Labels.
+            loss: Mean loss of a batch.
+            processes: Over which gradients become means.
+            of: Examples of the batch in all processes; by default those given.
         """
+        share = (of or len(y)) / processes.size  # of the batch, in a process
         total = 0.0
-        for inputs, labels in self.parts(x, y):
+        for inputs, labels in self.parts(x, y, least=int(share)):
             with self.autocast(x.device):
                 value = loss(model(inputs), labels)
-            if len(labels) < len(y):
-                value = value * (len(labels) / len(y))
-            total += float(value.detach())
+            if len(labels) != share:
+                value = value * (len(labels) / share)
+            total += processes.mean(float(value.detach()))
             if not math.isfinite(total):
                 return total
             value.backward()  # type: ignore[no-untyped-call]

@@ -1,0 +1,94 @@
+"""Several processes that train together do what one does: the same update, whole files, one voice."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from heatgrad.training import Training
+
+SPEC = """
+name = "together"
+epochs = 2
+batch_size = 64
+parallel = "{parallel}"
+
+[task]
+kind = "Digits"
+
+[model]
+kind = "plain:Plain"
+
+[optimizer]
+kind = "DiffusionNesterov"
+lr = 0.05
+groups = ["conv_out"]
+
+[recipe]
+accumulate = 2
+label_smoothing = 0.1
+"""
+# Without batch normalisation, which sees a share of a batch, and dropout.
+MODEL = """
+from torch import nn
+
+class Plain(nn.Sequential):
+    def __init__(self, input_shape, num_classes):
+        conv = nn.Conv2d(1, 6, 3, stride=2, padding=1)
+        super().__init__(conv, nn.Tanh(), nn.Flatten(), nn.Linear(96, num_classes))
+"""
+
+
+def train(folder, out, *, world):
+    """Run `heatgrad train` in some processes; return what they said and the final weights."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
+    train = ["-m", "heatgrad", "train", "spec.toml", "--out", out]
+    command = [sys.executable, *(torchrun if world > 1 else []), *train]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr, load_file(folder / out / "weights.safetensors")
+
+
+def written(folder, parallel):
+    (folder / "plain.py").write_text(MODEL)
+    (folder / "spec.toml").write_text(SPEC.format(parallel=parallel))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The final weights of one process."""
+    return train(written(tmp_path_factory.mktemp("alone"), "ddp"), "out", world=1)[1]
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_train_as_one_and_go_on(parallel, alone, tmp_path):
+    """The last batch of an epoch, of 29, is shared as 15 and 14, and weighted so."""
+    written(tmp_path, parallel)
+    words, together = train(tmp_path, "together", world=2)
+    assert words.count("epoch 1/2") == 1
+    assert alone.keys() == together.keys()
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, rtol=1e-4, atol=1e-5)
+    shutil.rmtree(tmp_path / "together" / "checkpoints" / "epoch-000002")
+    words, again = train(tmp_path, "together", world=2)
+    assert "going on after epoch 1" in words
+    assert all(torch.equal(again[name], value) for name, value in together.items())
+
+
+class Two:
+    """Two processes, of which one is seen."""
+
+    rank, size = 0, 2
+
+
+def test_a_batch_is_at_least_two_for_each():
+    with pytest.raises(ValueError, match="at least 4, two examples for each of 2 processes, got 3"):
+        Training(None, None, None, loss=None, epochs=1, batch_size=3, seed=0, processes=Two())
