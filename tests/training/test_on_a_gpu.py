@@ -22,7 +22,7 @@ VALUES = {
 def test_a_gpu_that_is_not_there_is_said_before_anything_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     spec = TrainSpec.from_dict(VALUES | {"device": "cuda"})
-    with pytest.raises(SpecError, match="device 'cuda' needs a GPU .* use device = 'cpu'"):
+    with pytest.raises(SpecError, match=r"device 'cuda' needs a GPU .* use device = 'cpu'"):
         run_training(spec, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

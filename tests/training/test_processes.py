@@ -1,4 +1,4 @@
-"""Several processes that train together do what one does: the same update, whole files, one voice."""
+"""Processes that train together do what one does: the same update, whole files, one voice."""
 
 import os
 import shutil

@@ -126,7 +126,8 @@ def joined(device: str) -> Iterator[Processes]:
 
 def sharded(model: nn.Module) -> nn.Module:
     """Return a network with its parameters cut over the processes by FSDP2."""
-    model = model.to(memory_format=torch.contiguous_format)  # FSDP2 takes no other
+    for param in model.parameters():  # FSDP2 takes no other layout
+        param.data = param.data.contiguous()
     for child in model.children():
         if sum(param.numel() for param in child.parameters()) >= _UNIT:
             fully_shard(child)
