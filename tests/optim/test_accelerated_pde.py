@@ -193,11 +193,12 @@ def test_above_the_bound_refine_stays_stable_and_off_does_not(share):
 
 @pytest.mark.parametrize("shape", [None, (), (1,)])
 @pytest.mark.parametrize("path", PATHS, ids=str)
-def test_refine_equals_the_refined_values(shape, path, parameters, give_gradients):
-    """Diffusion c, a number or a tensor, is diffusion 1 at the refined lr and momentum."""
-    lr, momentum = refine(0.1, 0.9, 3.0)
+@pytest.mark.parametrize("times", [2.0, 3.0, 4.0])
+def test_refine_equals_the_refined_values(shape, path, times, parameters, give_gradients):
+    """Diffusion c is diffusion 1 at the refined lr and momentum, bit for bit if c is a number."""
+    lr, momentum = refine(0.1, 0.9, times)
     ends = []
-    factor = 3.0 if shape is None else torch.full(shape, 3.0, dtype=torch.float64)
+    factor = times if shape is None else torch.full(shape, times, dtype=torch.float64)
     for options in ({"lr": 0.1, "diffusion": factor}, {"lr": lr, "momentum": momentum}):
         params = parameters()
         optimizer = DiffusionNesterov(params, **options, **path)
@@ -206,7 +207,9 @@ def test_refine_equals_the_refined_values(shape, path, parameters, give_gradient
             optimizer.step()
         ends.append(params)
     for ours, theirs in zip(*ends, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0 if shape is None else 1e-14, atol=1e-15)
+        if shape is None:
+            assert torch.equal(ours, theirs)
+        torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=1e-15)
     assert optimizer.param_groups[0]["lr"] == lr
 
 
