@@ -1,6 +1,8 @@
 """The stored records of the published studies are complete, current, and come out again."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,15 @@ from heatgrad.study.trial import PROTOCOL, Trial, run_trial
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = sorted(path.parent for path in (ROOT / "studies").glob("*/*/store.sqlite"))
+
+
+def test_the_landscape_says_what_its_measurements_say():
+    """Every line that its script prints stands in its README."""
+    folder = ROOT / "studies/when-does-diffusion-help/landscape"
+    run = [sys.executable, str(folder / "table.py")]
+    printed = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    page = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in printed.splitlines() if line not in page] == []
 
 
 def test_there_are_stored_studies():

@@ -1,53 +1,109 @@
 """Print the tables of this study's README from the stored measurements alone."""
 
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from heatgrad.study import Results, Verdict
-from heatgrad.study.wording import show_value
 
 HERE = Path(__file__).resolve().parent
-STUDIES = ("spiral", "fragments")
-MEASURES = ("path to SGD", "curve to SGD", "raw sharpness", "sharpness", "curvature")
+STUDIES = ("fragments", "spiral")
 LEADS = ("HELPS", "HURTS", "TRIVIAL", "HELPS-NOT-BECAUSE")  # words that q values qualify
 
 
-def difference(verdict: Verdict | None) -> str:
-    """Return the paired difference with its interval, more being more, and the verdict."""
+class Measure(NamedTuple):
+    """How a measurement is shown.
+
+    Attributes:
+        heading: What it is, with its unit.
+        scale: What values are multiplied by.
+        digits: Behind the point.
+        less: What HELPS (less by more than the margin) means.
+        more: What HURTS means.
+    """
+
+    heading: str
+    scale: float
+    digits: int
+    less: str
+    more: str
+
+
+MEASURES = {
+    "path to SGD": Measure("Barrier on the line to SGD [0.001]", 1e3, 1, "lower", "higher"),
+    "curve to SGD": Measure("Barrier on the curve to SGD [0.001]", 1e3, 1, "lower", "higher"),
+    "raw sharpness": Measure("The paper's sharpness [0.001]", 1e3, 1, "flatter", "sharper"),
+    "sharpness": Measure("Scale-free sharpness [0.001]", 1e3, 2, "flatter", "sharper"),
+    "curvature": Measure("Largest eigenvalue of the Hessian [1]", 1, 2, "flatter", "sharper"),
+}
+
+
+def number(value: float, measure: Measure, *, signed: bool = False) -> str:
+    """Return a value as it is shown; a difference that rounds to zero has no sign."""
+    text = f"{measure.scale * value:{'+' if signed else ''}.{measure.digits}f}"
+    is_zero = not text.strip("+-0.")
+    return (text.lstrip("+-") if is_zero else text).replace("-", "−")
+
+
+def difference(verdict: Verdict | None, measure: Measure) -> str:
+    """Return the paired difference with its interval, more being more, and what it means."""
     if verdict is None or verdict.comparison is None:
         return ""
-    c, metric = verdict.comparison, verdict.question.metric
-    mean, low, high = (show_value(v, metric, signed=True) for v in (-c.mean, -c.high, -c.low))
+    c = verdict.comparison
+    mean, low, high = (number(v, measure, signed=True) for v in (-c.mean, -c.high, -c.low))
+    word = {"HELPS": measure.less, "HURTS": measure.more}.get(verdict.word, verdict.word.lower())
     doubt = "?" if verdict.q is not None and verdict.q > 0.05 and verdict.word in LEADS else ""
-    return f"; {mean} ({low} to {high}) {verdict.word}{doubt}"
+    return f"; {mean} ({low} to {high}) {word}{doubt}"
 
 
 def column(results: Results, name: str, regime: str) -> dict[str, str]:
     """Return the cell of each arm: mean over blocks, difference from SGD, verdict."""
     (task,) = results.study.tasks
-    metric = results.study.geometry[name].metric
+    measure = MEASURES[name]
     verdicts = {
         v.question.arm: v for v in results.geometry.verdicts(name) if v.question.regime == regime
     }
     cells = {}
     for arm in results.study.arms:
         values = list(results.geometry.values(name, task, arm, regime).values())
-        mean = show_value(sum(values) / len(values), metric)
-        cells[arm] = mean + difference(verdicts.get(arm))
+        cells[arm] = number(float(np.mean(values)), measure) + difference(
+            verdicts.get(arm), measure
+        )
     return cells
+
+
+def basins(results: Results, regime: str) -> dict[str, str]:
+    """Return, for each arm, the local minima on its surface in block 0 and its lowest point."""
+    (task,) = results.study.tasks
+    cells = {}
+    for arm in results.study.arms:
+        losses = np.array(results.geometry.found("surface", task, arm, regime)[0]["losses"], float)
+        middle = losses[len(losses) // 2, losses.shape[1] // 2]
+        around = np.lib.stride_tricks.sliding_window_view(losses, (3, 3))
+        minima = int((around.min(axis=(2, 3)) == losses[1:-1, 1:-1]).sum())
+        cells[arm] = f"{minima}; {number(losses.min() - middle, MEASURES['path to SGD'])}"
+    return cells
+
+
+def show(heading: str, columns: dict[str, dict[str, str]]) -> None:
+    """Print a table of arms by places."""
+    print(f"\n### {heading}\n\n| arm |", " | ".join(columns), "|")
+    print("|---" * (len(columns) + 1) + "|")
+    for arm in next(iter(columns.values())):
+        print(f"| {arm} |", " | ".join(cells[arm] for cells in columns.values()), "|")
 
 
 def main() -> None:
     """Print Markdown, measure by measure."""
     found = {name: Results.load(HERE.parent / name) for name in STUDIES}
-    for name in MEASURES:
-        places = [(study, regime) for study, r in found.items() for regime in r.study.regimes]
-        columns = [column(found[study], name, regime) for study, regime in places]
+    places = [(study, regime) for study, r in found.items() for regime in r.study.regimes]
+    for name, measure in MEASURES.items():
         margin = found["spiral"].study.geometry[name].margin
-        print(f"\n### {name} (margin {margin:g})\n")
-        print("| arm |", " | ".join(f"{study}, {regime}" for study, regime in places), "|")
-        print("|---" * (len(places) + 1) + "|")
-        for arm in columns[0]:
-            print(f"| {arm} |", " | ".join(cells[arm] for cells in columns), "|")
+        heading = f"{measure.heading}; margin {measure.scale * margin:g}"
+        show(heading, {f"{s}, {r}": column(found[s], name, r) for s, r in places})
+    heading = "Minima on the surface around a solution, block 0; lowest less its own loss [0.001]"
+    show(heading, {f"{s}, {r}": basins(found[s], r) for s, r in places})
 
 
 if __name__ == "__main__":
