@@ -41,6 +41,7 @@ class Run:
         environment: Of the driver.
         paths: Where the driver imports from, to find parts of the user's own.
         data: `$HEATGRAD_DATA` of the driver.
+        device: Where trials are trained: `"cuda"` takes a GPU a task.
     """
 
     place: str
@@ -48,6 +49,7 @@ class Run:
     environment: dict[str, Any]
     paths: tuple[str, ...]
     data: str | None
+    device: str = "cpu"
 
 
 class _Counter:
@@ -73,9 +75,10 @@ def run_on_ray(
     folder: Path,
     workers: int | None,
     on_progress: Progress,
+    device: str = "cpu",
     poll_seconds: float = 0.5,
 ) -> None:
-    """Run trials as tasks of one core on a Ray cluster; each stores its own results.
+    """Run trials as tasks on a Ray cluster, of one core or of one GPU; each stores its own results.
 
     A task whose worker or node is lost runs again elsewhere, without the trials that it had
     stored. Whatever ends the run, what is stored stays.
@@ -85,13 +88,14 @@ def run_on_ray(
         address: Of the cluster, or `"auto"` for the one at hand.
         place: URL of the store, or a folder that all nodes share; already made.
         folder: Where the traceback of a part that fails is written.
-        workers: Number of tasks at once; None for one a core of the cluster.
+        workers: Number of tasks at once; None for one a core, or a GPU, of the cluster.
         on_progress: Called with the number of epochs done so far, over all trials, and with
             each trial once it is stored, or None.
+        device: Where trials are trained, `"cpu"` or `"cuda"`.
         poll_seconds: How often progress is looked at [s].
 
     Raises:
-        SpecError: If there is no cluster.
+        SpecError: If there is no cluster, or no GPU in it that is needed.
         RunError: If a task was lost too often, a part fails, or a node cannot take part: other
             versions than the driver's, or a folder that it does not see.
         HeatgradError: If a trial's spec or data cannot be used.
@@ -103,8 +107,9 @@ def run_on_ray(
             environment=describe_environment(),
             paths=own_paths(),
             data=os.environ.get("HEATGRAD_DATA"),
+            device=device,
         )
-        jobs = jobs_of(trials, workers or _num_cores(ray))
+        jobs = jobs_of(trials, workers or _num_places(ray, device))
         _drive(ray, jobs, run, workers, on_progress, poll_seconds)
 
 
@@ -141,14 +146,15 @@ def _drive(
     poll_seconds: float,
 ) -> None:
     count = _Count(ray)
-    task = ray.remote(_work).options(num_cpus=1, max_retries=_RETRIES, name="heatgrad")
+    needed = {"num_cpus": 1, "num_gpus": int(run.device == "cuda")}
+    task = ray.remote(_work).options(**needed, max_retries=_RETRIES, name="heatgrad")
     starts = itertools.accumulate((len(job) for job in jobs), initial=0)
     waiting = zip(starts, jobs, strict=False)
     running: dict[Any, Job] = {}
     try:
         while True:
             # A few more than cores: enough to keep them busy, and to make a cluster grow.
-            room = (workers or 2 * _num_cores(ray)) - len(running)
+            room = (workers or 2 * _num_places(ray, run.device)) - len(running)
             for start, job in itertools.islice(waiting, max(0, room)):
                 running[task.remote(start, job, run, count.counter)] = job
             if not running:
@@ -196,7 +202,7 @@ def _work(start: int, job: Job, run: Run, counter: Any) -> Exception | None:
         epochs = dict.fromkeys(range(start, start + len(job)), 0)
         store = Store.attach(run.place, is_shared=True)
         try:
-            _store_rest(start, job, store, epochs, counter)
+            _store_rest(start, job, store, epochs, counter, run.device)
         finally:
             store.close()
     except (HeatgradError, PartFailedError) as error:
@@ -204,7 +210,9 @@ def _work(start: int, job: Job, run: Run, counter: Any) -> Exception | None:
     return None
 
 
-def _store_rest(start: int, job: Job, store: Store, epochs: dict[int, int], counter: Any) -> None:
+def _store_rest(
+    start: int, job: Job, store: Store, epochs: dict[int, int], counter: Any, device: str
+) -> None:
     stored = store.keys()  # by this very job, if a node was lost under it
     places = {trial.key: place for place, trial in enumerate(job, start)}
     rest = tuple(trial for trial in job if trial.key not in stored)
@@ -221,7 +229,7 @@ def _store_rest(start: int, job: Job, store: Store, epochs: dict[int, int], coun
         epochs[places[rest[place].key]] += 1
         tell()
 
-    environment = describe_environment()
+    environment = describe_environment(device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", HeatgradWarning)  # said once, before the run
         for trial in run_and_store(rest, store, environment=environment, on_epoch=count):
@@ -235,7 +243,8 @@ def prepare_node(run: Run) -> None:
     """Make this process one that works for a run, or say why it cannot.
 
     Raises:
-        RunError: If versions differ from the driver's, or the folder is another one or none.
+        RunError: If versions differ from the driver's, the folder is another one or none, or
+            there is no GPU that is needed.
     """
     host, here = socket.gethostname(), describe_environment()
     for name in _SAME:
@@ -244,6 +253,11 @@ def prepare_node(run: Run) -> None:
                 f"node '{host}' has {name} {here[name]}, the driver has {run.environment[name]}; "
                 f"results would not be comparable: install the same on all nodes"
             )
+    if run.device == "cuda" and not torch.cuda.is_available():
+        raise RunError(
+            f"node '{host}' has no GPU that its PyTorch {torch.__version__} sees, and the study "
+            f"has device = 'cuda'; install a PyTorch for GPUs there, or use device = 'cpu'"
+        )
     if run.mark is not None and not Path(run.place, run.mark).exists():
         raise RunError(
             f"node '{host}' does not see the folder '{run.place}'; give --out on a file system "
@@ -329,5 +343,13 @@ def _marked(place: str | Path) -> Iterator[str | None]:
         mark.unlink(missing_ok=True)
 
 
-def _num_cores(ray: Any) -> int:
-    return max(1, int(ray.cluster_resources().get("CPU", 0)))
+def _num_places(ray: Any, device: str) -> int:
+    """Return the number of tasks that the cluster has room for."""
+    if device == "cpu":
+        return max(1, int(ray.cluster_resources().get("CPU", 0)))
+    if count := int(ray.cluster_resources().get("GPU", 0)):
+        return count
+    raise SpecError(
+        "the cluster has no GPU, and the study has device = 'cuda'; start its nodes with 'ray "
+        "start --num-gpus', or use device = 'cpu'"
+    )

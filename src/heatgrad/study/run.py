@@ -194,11 +194,9 @@ def run_study(
     if workers is not None and workers < least:
         raise SpecError(f"workers must be at least {least}, got {workers}")
     place = _place(folder, store, ray)
+    if ray is None:
+        check_device(study.device)
     check_study(study)
-    if study.device != "cpu" and ray is not None:
-        raise SpecError(
-            f"a cluster trains on processors, got device = '{study.device}'; leave out one of both"
-        )
     opened = Store.create(place, study)
     try:
         done = 0
@@ -212,6 +210,7 @@ def run_study(
                     folder=folder,
                     workers=workers,
                     on_progress=_after(done, on_progress),
+                    device=study.device,
                 )
                 opened = Store.create(place, study)
             else:
@@ -291,7 +290,6 @@ def check_study(study: StudySpec) -> None:
     """
     check_family(study)
     _check_names(study)
-    check_device(study.device)
     models: dict[str, torch.nn.Module] = {}
     said: dict[str, None] = {}
     for trial in _one_of_each(study):

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from heatgrad.core.errors import RunError, SpecError
 from heatgrad.study import Results, Store, run_study
@@ -215,6 +216,21 @@ def test_interrupted(slow, cluster, bits, tmp_path):
     assert len(Results.load(out).records) == count
     results = run_study(given, out=out, ray=cluster.address)
     assert bits(results) == bits(run_study(given, out=tmp_path / "whole", workers=0))
+
+
+def test_gpus_are_asked_for_where_a_study_needs_them(spec, cluster, tmp_path):
+    """A cluster without, and one that claims to have one: both say what is missing."""
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(
+        SpecError, match="the cluster has no GPU, and the study has device = 'cuda'"
+    ):
+        run_study(spec(device="cuda"), out=tmp_path / "out", ray=cluster.address)
+    node = cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=80 * 2**20)
+    cluster.wait_for_nodes()
+    with pytest.raises(RunError, match=r"node '.*' has no GPU that its PyTorch .* sees"):
+        run_study(spec(device="cuda"), out=tmp_path / "out", ray=cluster.address)
+    cluster.remove_node(node)
 
 
 def test_no_cluster_at_hand(spec, tmp_path, monkeypatch):
