@@ -11,7 +11,7 @@ import pytest
 
 from heatgrad.study import Results
 
-FOLDER = Path(__file__).resolve().parents[1] / "studies" / "accelerated-pde" / "stability"
+FOLDER = Path(__file__).resolve().parents[1] / "studies" / "accelerated-pde" / "bound"
 FAILING = {"D = 1.01": 7, "D = 1.05": 8, "D = 1.25": 8, "D = 2": 8}  # of 8 runs
 
 
