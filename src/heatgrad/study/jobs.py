@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -77,17 +78,22 @@ def _most(trial: Trial) -> int:
 
 
 def run_job(
-    job: Job, *, on_epoch: Callable[[int], None] = lambda place: None
+    job: Job,
+    *,
+    on_epoch: Callable[[int], None] = lambda place: None,
+    unfinished: Callable[[str], Path | None] = lambda key: None,
 ) -> Iterator[tuple[Trial, TrialResult]]:
     """Train the trials of a job and yield each with its result, first those that train alone.
 
     Args:
         job: Of `jobs_of`.
         on_epoch: Called with the place in the job of each trial that has done an epoch.
+        unfinished: Gives the folder of checkpoints of a trial that is trained alone, by its key.
     """
     if job[0].backend == "loop":
         for place, trial in enumerate(job):
-            yield trial, run_trial(trial, on_epoch=_told(on_epoch, place))
+            told = _told(on_epoch, place)
+            yield trial, run_trial(trial, on_epoch=told, unfinished=unfinished(trial.key))
         return
     start = 0
     for part in _parts(job):

@@ -4,9 +4,11 @@ import copy
 import inspect
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +31,7 @@ from heatgrad.training import (
     LOSSES,
     SCHEDULES,
     Backend,
+    Checkpoints,
     Device,
     EpochRecord,
     Parallel,
@@ -242,19 +245,36 @@ def make_training(
 
 
 def run_trial(
-    trial: Trial, *, on_epoch: Callable[[EpochRecord], None] = lambda record: None
+    trial: Trial,
+    *,
+    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    unfinished: Path | None = None,
+    pause: float = 60.0,
 ) -> TrialResult:
     """Train and score one trial; the result depends on the trial alone.
 
     Args:
         trial: The resolved trial.
         on_epoch: Called with every epoch's record, for progress.
+        unfinished: Folder in which a long training keeps a checkpoint, and from which it goes on.
+        pause: Time between two checkpoints, at least [s].
     """
     training = make_training(trial)
     records = []
+    checkpoints = None
+    if unfinished is not None:
+        checkpoints = Checkpoints(unfinished, identity=trial.key, keep=1)
+        records = checkpoints.restore(training)
+        for record in records:
+            on_epoch(record)
+    saved = time.monotonic()
     for record in training.records():
         records.append(record)
         on_epoch(record)
+        is_last = training.num_done == trial.epochs or not record.is_finite
+        if checkpoints is not None and not is_last and time.monotonic() > saved + pause:
+            checkpoints.save(training, records)
+            saved = time.monotonic()
     return result_of(trial, records, training.model, training.dataset)
 
 

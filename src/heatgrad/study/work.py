@@ -1,6 +1,7 @@
 """The work of one worker, wherever it is: run a job, store each trial, say what failed."""
 
 import contextlib
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -50,10 +51,14 @@ def run_and_store(
     began = time.perf_counter()
     trial = job[0]
     try:
-        for trial, result in run_job(job, on_epoch=on_epoch):
+        for trial, result in run_job(job, on_epoch=on_epoch, unfinished=store.unfinished_path):
             # What is trained at once shares the time.
             seconds = (time.perf_counter() - began) / len(job)
             store.add(trial, result, environment=environment, seconds=seconds)
+            if left := store.unfinished_path(trial.key):
+                shutil.rmtree(left, ignore_errors=True)
+                with contextlib.suppress(OSError):  # not empty, or not there
+                    left.parent.rmdir()
             yield trial
     except StoreError as error:
         raise RunError(f"{error}; {_RESUMES}") from error

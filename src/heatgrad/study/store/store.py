@@ -209,6 +209,12 @@ class Store:
             raise StoreError(f"weights in '{self.place.name}' are no files; use Store.weights")
         return self.place.weights_path(key)
 
+    def unfinished_path(self, key: str) -> Path | None:
+        """Return where a trial under way keeps its checkpoints; a database has no such place."""
+        if not isinstance(self.place, Folder):
+            return None
+        return self.place.path / "unfinished" / key
+
     def close(self) -> None:
         """Close the store; one in a folder is then a file that can be copied."""
         self.place.settle(self._engine)
