@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
+
+from heatgrad.optim.sharded import is_sharded
 
 __all__ = [
     "ALONE",
@@ -67,14 +66,17 @@ class _Group(Processes):
     """The processes of the default group of `torch.distributed`."""
 
     def __init__(self, device: torch.device) -> None:
-        self.rank, self.size, self._device = dist.get_rank(), dist.get_world_size(), device
+        import torch.distributed as dist
+
+        self.rank, self.size, self._dist = dist.get_rank(), dist.get_world_size(), dist
+        self._device = device
 
     def share(self, batch: Tensor) -> Tensor:
         return batch.tensor_split(self.size)[self.rank]
 
     def mean(self, value: float) -> float:
         total = torch.tensor(value, dtype=torch.float64, device=self._device)
-        dist.all_reduce(total)
+        self._dist.all_reduce(total)
         return total.item() / self.size
 
     def forward_of(self, model: nn.Module) -> nn.Module:
@@ -90,11 +92,11 @@ class _Group(Processes):
     def agree(self, model: nn.Module) -> None:
         for buffer in model.buffers():
             if buffer.is_floating_point():
-                dist.all_reduce(buffer)
+                self._dist.all_reduce(buffer)
                 buffer.div_(self.size)
 
     def wait(self) -> None:
-        dist.barrier()
+        self._dist.barrier()
 
 
 @contextlib.contextmanager
@@ -110,6 +112,8 @@ def joined(device: str) -> Iterator[Processes]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
+    import torch.distributed as dist
+
     place = torch.device(device)
     if place.type == "cuda":
         place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -126,6 +130,8 @@ def joined(device: str) -> Iterator[Processes]:
 
 def sharded(model: nn.Module) -> nn.Module:
     """Return a network with its parameters cut over the processes by FSDP2."""
+    from torch.distributed.fsdp import fully_shard
+
     for param in model.parameters():  # FSDP2 takes no other layout
         param.data = param.data.contiguous()
     for child in model.children():
@@ -137,12 +143,12 @@ def sharded(model: nn.Module) -> nn.Module:
 
 def is_cut(model: nn.Module) -> bool:
     """Whether parameters of a network are cut over processes."""
-    return any(isinstance(param, DTensor) for param in model.parameters())
+    return any(map(is_sharded, model.parameters()))
 
 
 def whole(values: Any) -> Any:
     """Return nested values with every tensor that is cut over processes made whole, in all."""
-    return tree_map(lambda x: x.full_tensor() if isinstance(x, DTensor) else x, values)
+    return tree_map(lambda x: x.full_tensor() if is_sharded(x) else x, values)
 
 
 def cut_like(values: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -162,7 +168,9 @@ def optimizer_state(state: dict[str, Any], optimizer: Optimizer) -> dict[str, An
     return {**state, "state": kept}
 
 
-def _cut(value: Any, like: Tensor | None) -> Any:
-    if not isinstance(like, DTensor) or not isinstance(value, Tensor) or value.shape != like.shape:
+def _cut(value: Any, like: Any) -> Any:
+    if not is_sharded(like) or not isinstance(value, Tensor) or value.shape != like.shape:
         return value
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
