@@ -84,6 +84,25 @@ def test_between_networks_with_batch_norm(trained, data):
         assert all(m.training for m in model.modules())
 
 
+def test_a_place_has_statistics_of_its_own(trained, data):
+    """The ends are the networks; between them statistics are estimated, or it is refused."""
+    start, end = trained(0), trained(1)
+    loss = DataLoss(cross_entropy, data)
+    curve = connect(start, end, loss, steps=2)
+    for place, model in ((0, start), (1, end)):
+        state = model.state_dict()
+        assert all(torch.equal(v, state[k]) for k, v in curve.at(place).state_dict().items())
+    with pytest.raises(ValueError, match=r"at t = 0\.5 are those of neither end: give recalib"):
+        curve.at(0.5)
+    found = sum(
+        float(t.detach()) for t in loss.terms(curve.at(0.5, recalibrate_on=[data[0]]).eval())
+    )
+    path = curve.path(loss, points=3, refine=False, recalibrate_on=[data[0]])
+    assert found == pytest.approx(path.losses[1], rel=1e-6)
+    with pytest.raises(ValueError, match="t must be from 0 to 1, got 2"):
+        curve.at(2)
+
+
 def test_the_seed_decides(sides):
     first, again, other = (connect(*sides, ring, steps=20, seed=s).bend.x for s in (0, 0, 1))
     assert torch.equal(first, again)

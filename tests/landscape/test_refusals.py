@@ -20,6 +20,7 @@ from heatgrad.landscape import (
     surface,
 )
 from heatgrad.landscape.threads import in_threads
+from heatgrad.models import ResNet
 
 
 def test_nothing_to_move_is_refused(net, data):
@@ -103,6 +104,49 @@ def test_networks_that_cannot_be_between(net, data):
     for between in (interpolate, lambda *networks: connect(*networks, steps=1)):
         with pytest.raises(ValueError, match=r"buffers other than batch norm's .* for 'fixed'"):
             between(*features, loss)
+
+
+@pytest.mark.parametrize(
+    ("layer", "other", "message"),
+    [
+        (nn.ReLU(), nn.Tanh(), r"got ReLU\(\) and Tanh\(\) for '1'"),
+        (
+            nn.BatchNorm1d(3, eps=1.0).double(),
+            nn.BatchNorm1d(3).double(),
+            r"BatchNorm1d\(eps=1\) and BatchNorm1d\(eps=1e-05\)",
+        ),
+    ],
+)
+def test_the_same_parameters_in_other_layers(layer, other, message, data):
+    """Each would be measured as the first network's function."""
+    first = nn.Sequential(nn.Linear(3, 3).double(), layer)
+    second = nn.Sequential(nn.Linear(3, 3).double(), other)
+    loss = DataLoss(cross_entropy, data)
+    for measure in (interpolate, align, connect):
+        with pytest.raises(ValueError, match=message):
+            measure(first, second, *([loss] if measure is not align else []))
+    other_dropout = nn.Sequential(nn.Linear(3, 3).double(), nn.Dropout(0.5))
+    no_dropout = nn.Sequential(nn.Linear(3, 3).double(), nn.Dropout(0.0))
+    interpolate(other_dropout, no_dropout, loss, points=2)
+
+
+def test_batch_norm_without_statistics(data):
+    """Its output depends on how the data are cut into batches, in evaluation too."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, track_running_stats=False)).double()
+    loss = DataLoss(cross_entropy, data)
+    for measure in (
+        lambda: interpolate(model, model, loss),
+        lambda: sharpness(model, loss, 0.1),
+        lambda: hessian_spectrum(model, loss, vectors=1, steps=2),
+    ):
+        with pytest.raises(ValueError, match=r"got none in '1'; make it with track_running_stats"):
+            measure()
+
+
+def test_a_shortcut_that_pads_is_not_aligned_but_another_is():
+    networks = [ResNet((3, 8, 8), 3, depth=8, width=4) for _ in range(2)]
+    with pytest.raises(ValueError, match="make the network with shortcut='projection'"):
+        align(*networks)
 
 
 def test_a_network_that_keeps_activations(data):

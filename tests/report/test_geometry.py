@@ -29,6 +29,14 @@ def test_rows_are_means_and_paired_differences(blocks, measured_results):
     assert "0.0010 do not matter" in blocks["sharpness"].text
 
 
+def test_the_text_says_how_defaults_and_statistics_included(blocks):
+    """A Hessian is taken at the statistics that the network has."""
+    assert "scale element, noise normal, draws 20" in blocks["sharpness"].text
+    assert "batch statistics estimated anew" in blocks["sharpness"].text
+    assert "at the network's own batch statistics" in blocks["spectrum"].text
+    assert "anew" not in blocks["spectrum"].text
+
+
 def test_a_diffusing_arm_needs_a_control_here_too(measured_results):
     """Turned round, diffusion would be flatter than SGD: without a control that is no HELPS."""
     found = dict(measured_results.measured)

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from heatgrad.landscape.along import losses_along
 from heatgrad.landscape.barrier import LossPath
-from heatgrad.landscape.norms import Statistics, check_statistics, inputs_for, training_norms
+from heatgrad.landscape.norms import (
+    Statistics,
+    batch_norms,
+    check_statistics,
+    inputs_for,
+    recalibrate,
+    training_norms,
+)
 from heatgrad.landscape.objective import Objective, check_repeatable, objective_of, quiet
 from heatgrad.landscape.path import check_alike, copied
 
@@ -39,10 +46,30 @@ class Curve:
     end: nn.Module
     losses: tuple[float, ...]
 
-    def at(self, t: float) -> nn.Module:
-        """Return a copy of the network at a place, with the start's running statistics."""
+    def at(self, t: float, *, recalibrate_on: Iterable[Tensor] | None = None) -> nn.Module:
+        """Return a copy of the network at a place; at 0 and 1 that of an end, as it is.
+
+        Args:
+            t: The place, from 0 to 1.
+            recalibrate_on: Batches of inputs by which batch statistics are estimated; between the
+                ends a network with batch normalisation needs them.
+
+        Raises:
+            ValueError: If it needs them and has none, or `t` lies outside.
+        """
+        if not 0 <= t <= 1:
+            raise ValueError(f"t must be from 0 to 1, got {t}")
+        if t in (0, 1):
+            return copy.deepcopy(self.end if t else self.start)
         walker = copy.deepcopy(self.start)
         self._walk(walker)(t)
+        if batch_norms(walker):
+            if recalibrate_on is None:
+                raise ValueError(
+                    f"batch statistics of the network at t = {t:g} are those of neither end: give "
+                    f"recalibrate_on = batches of inputs"
+                )
+            recalibrate(walker, recalibrate_on)
         return walker
 
     def path(

@@ -1,6 +1,6 @@
 """Lanczos' method with full re-orthogonalisation, for several starts at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,8 @@ class Krylov:
         nodes: Ritz values, ascending, shape (steps,).
         weights: Squared first components of the eigenvectors of the tridiagonal matrix, which
             sum to 1, shape (steps,).
-        residuals: $|H q - \theta q|$ of the smallest and of the largest Ritz pair.
+        residuals: $|H q - \theta q|$ of the smallest and of the largest Ritz pair, q of length 1,
+            by a product of its own.
     """
 
     nodes: NDArray[np.float64]
@@ -69,10 +70,30 @@ def lanczos(product: Callable[[Tensor], Tensor], starts: Tensor, steps: int) -> 
             basis[:, k + 1] = found / safe.unsqueeze(1).to(found.dtype)
         if (ends <= k + 1).all():
             break
-    return [_krylov(alphas[row, :end], betas[row, :end]) for row, end in enumerate(ends)]
+    pairs = [
+        eigh_tridiagonal(a[:end], b[: end - 1])
+        for a, b, end in zip(alphas, betas, ends, strict=True)
+    ]
+    residuals = np.stack([_residuals(product, basis, pairs, place) for place in (0, -1)], axis=1)
+    return [
+        Krylov(nodes, vectors[0] ** 2, (float(low), float(high)))
+        for (nodes, vectors), (low, high) in zip(pairs, residuals, strict=True)
+    ]
 
 
-def _krylov(alphas: NDArray[np.float64], betas: NDArray[np.float64]) -> Krylov:
-    nodes, vectors = eigh_tridiagonal(alphas, betas[:-1])
-    last = betas[-1] * np.abs(vectors[-1])
-    return Krylov(nodes, vectors[0] ** 2, (float(last[0]), float(last[-1])))
+def _residuals(
+    product: Callable[[Tensor], Tensor],
+    basis: Tensor,
+    pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    place: int,
+) -> NDArray[np.float64]:
+    """Return each start's residual of a Ritz pair, by one more product: rounding is in it."""
+    rows = basis.new_zeros(len(pairs), basis.shape[2])
+    for row, (_, vectors) in enumerate(pairs):
+        shares = torch.from_numpy(vectors[:, place].copy()).to(basis)
+        rows[row] = shares @ basis[row, : len(shares)]
+    rows = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    values = torch.tensor([float(nodes[place]) for nodes, _ in pairs], dtype=torch.float64)
+    apart = product(rows).double() - values.to(rows.device).unsqueeze(1) * rows.double()
+    lengths: NDArray[np.float64] = torch.linalg.vector_norm(apart, dim=1).cpu().numpy()
+    return lengths

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 __all__ = [
     "DataLoss",
@@ -201,11 +202,18 @@ def quiet(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def check_repeatable(objective: Objective, model: nn.Module) -> None:
-    """Refuse a loss that gives another value when it is asked again.
+    """Refuse a loss that gives another value when it is asked again, or in other batches.
 
     Raises:
-        ValueError: With both values, and what to do.
+        ValueError: With both values, or the layer that sees batches, and what to do.
     """
+    for name, layer in model.named_modules():
+        if isinstance(layer, _BatchNorm) and layer.running_mean is None:
+            raise ValueError(
+                f"batch normalisation must keep running statistics, or the loss depends on how "
+                f"the data are cut into batches, got none in '{name}'; make it with "
+                f"track_running_stats=True, they are estimated anew"
+            )
     with torch.no_grad():
         first, second = ([float(term) for term in objective.terms(model)] for _ in range(2))
     if not np.array_equal(first, second, equal_nan=True):

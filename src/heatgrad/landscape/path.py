@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from heatgrad.landscape.along import losses_along
 from heatgrad.landscape.barrier import LossPath
@@ -125,6 +126,7 @@ def check_alike(model_a: nn.Module, model_b: nn.Module) -> None:
                 f"both networks must have one architecture, got {shown[0]} and {shown[1]} for "
                 f"'{name}'"
             )
+    _check_layers(model_a, model_b)
     if tied[0] != tied[1]:
         name = sorted(tied[0] ^ tied[1])[0]
         raise ValueError(f"both networks must share the same parameters, got '{name}' tied in one")
@@ -133,6 +135,28 @@ def check_alike(model_a: nn.Module, model_b: nn.Module) -> None:
 
 def _shown(shape: tuple[int, ...], dtype: torch.dtype) -> str:
     return f"shape {shape} of {str(dtype).removeprefix('torch.')}"
+
+
+def _check_layers(model_a: nn.Module, model_b: nn.Module) -> None:
+    """Refuse two networks whose layers compute something else with the same parameters."""
+    a, b = (dict(model.named_modules()) for model in (model_a, model_b))
+    for name in dict.fromkeys([*a, *b]):
+        shown = [_layer(modules[name]) if name in modules else "none" for modules in (a, b)]
+        if shown[0] != shown[1]:
+            raise ValueError(
+                f"both networks must have one architecture, got {shown[0]} and {shown[1]} for "
+                f"'{name or 'the network'}'"
+            )
+
+
+def _layer(module: nn.Module) -> str:
+    """Return what a module is and, but for dropout, how it was made."""
+    kind = type(module)
+    if isinstance(module, _BatchNorm):
+        return f"{kind.__name__}(eps={module.eps:g})"
+    if "Dropout" in kind.__name__ or any(module.children()):
+        return kind.__qualname__
+    return f"{kind.__qualname__}({module.extra_repr()})"
 
 
 def _check_buffers(model_a: nn.Module, model_b: nn.Module) -> None:

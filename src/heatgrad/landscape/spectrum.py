@@ -26,8 +26,8 @@ class Extreme:
 
     Attributes:
         value: The Ritz value; no eigenvalue beyond it is known.
-        residual: Length of H q - value q, relative to the value's size [1]; an eigenvalue is no
-            farther from the value than that.
+        residual: Length of H q - value q, q of length 1, relative to the value's size [1]; an
+            eigenvalue is no farther from the value than that.
     """
 
     value: float

@@ -77,7 +77,8 @@ def units_of(model: nn.Module) -> tuple[list[Units], list[Factor]]:
         Groups and scales, from the inputs to the outputs.
 
     Raises:
-        ValueError: If the graph cannot be traced, or holds something else.
+        ValueError: If the graph cannot be traced, or holds something else, as shortcuts that pad
+            (of `ResNet`, unless `shortcut="projection"`) and channels joined (`DenseNet`).
     """
     try:
         graph = fx.Tracer().trace(copy.deepcopy(model).eval())
@@ -324,5 +325,12 @@ def _over_the_image(node: fx.Node) -> bool:
 def _unknown(what: str) -> ValueError:
     return ValueError(
         f"a network to be aligned must be made of linear layers, convolutions, batch norm, "
-        f"pointwise functions, poolings and sums, got {what}"
+        f"pointwise functions, poolings and sums, got {what}{_remedy(what)}"
     )
+
+
+def _remedy(what: str) -> str:
+    """Return what may be done about a call that joins channels or takes some of them."""
+    if what.startswith("'getitem"):
+        return "; shortcuts that cut and pad tensors: make the network with shortcut='projection'"
+    return ""

@@ -1,5 +1,6 @@
 """What a study measured of the loss landscape, on its page."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ _SAYS = {
     "keep it low, and how far it rises above the line between the ends",
     "surface": "The loss over a plane through the solution",
 }
+_UNSAID = ("seed", "at_once", "refine", "statistics")  # options that are said only where given
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,17 @@ def _text(results: Results, spec: GeometrySpec) -> str:
     says = _SAYS[spec.kind].replace("{end}", spec.to or results.study.baseline)
     if spec.align:
         says += "; hidden units are put into the order of that network's first"
-    options = [f"{key} {value}" for key, value in spec.options.items()]
+    defaults = {
+        name: known.default
+        for name, known in KINDS[spec.kind].options.items()
+        if known.default is not inspect.Parameter.empty and name not in _UNSAID
+    }
+    options = [f"{key} {value}" for key, value in (defaults | spec.options).items() if value]
     data = f"at most {spec.examples:,} {'training' if spec.part == 'train' else 'test'} examples"
-    statistics = "batch statistics estimated anew" if "statistics" not in spec.options else ""
+    if spec.kind == "spectrum":
+        statistics = "at the network's own batch statistics"
+    else:
+        statistics = "" if "statistics" in spec.options else "batch statistics estimated anew"
     how = "; ".join(part for part in (", ".join(options), data, statistics) if part)
     margin = ""
     if spec.margin is not None:
