@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.signal import find_peaks
 
-from heatgrad.study import Results, Verdict
+from heatgrad.study import Results, Verdict, sign_flip_interval
 
 HERE = Path(__file__).resolve().parent
 STUDIES = ("fragments", "spiral")
@@ -86,6 +87,55 @@ def basins(results: Results, regime: str) -> dict[str, str]:
     return cells
 
 
+def losses(results: Results, regime: str) -> dict[str, str]:
+    """Return the mean loss of each arm's solutions, statistics estimated anew."""
+    (task,) = results.study.tasks
+    found = {
+        arm: results.geometry.found("path to SGD", task, arm, regime) for arm in results.study.arms
+    }
+    return {
+        arm: f"{np.mean([path['losses'][0] for path in paths.values()]):.3f}"
+        for arm, paths in found.items()
+    }
+
+
+def bumps(results: Results, regime: str) -> dict[str, str]:
+    """Return the most bumps that rise by more than 0.001 on any of an arm's lines to SGD."""
+    (task,) = results.study.tasks
+    found = {
+        arm: results.geometry.found("path to SGD", task, arm, regime) for arm in results.study.arms
+    }
+    return {
+        arm: f"{max(len(find_peaks(p['losses'], prominence=1e-3)[0]) for p in paths.values())}"
+        for arm, paths in found.items()
+    }
+
+
+def rates(results: Results, regime: str) -> dict[str, str]:
+    """Return the learning rate of each arm."""
+    (task,) = results.study.tasks
+    records = {arm: results.select(task, arm, regime)[0] for arm in results.study.arms}
+    return {
+        arm: f"{record.spec['optimizer']['options']['lr']:.3g}" for arm, record in records.items()
+    }
+
+
+def against_controls(results: Results, name: str, regime: str) -> dict[str, str]:
+    """Return diffusion's paired differences from its controls, with intervals."""
+    (task,) = results.study.tasks
+    measure = MEASURES[name]
+    (diffused,) = (arm for arm in results.study.arms if results.study.controls_of(arm))
+    mine = results.geometry.values(name, task, diffused, regime)
+    cells = {}
+    for arm in results.study.controls_of(diffused):
+        theirs = results.geometry.values(name, task, arm, regime)
+        apart = [mine[block] - theirs[block] for block in theirs]
+        ends = (float(np.mean(apart)), *sign_flip_interval(apart))
+        mean, low, high = (number(value, measure, signed=True) for value in ends)
+        cells[arm] = f"{mean} ({low} to {high})"
+    return cells
+
+
 def show(heading: str, columns: dict[str, dict[str, str]]) -> None:
     """Print a table of arms by places."""
     print(f"\n### {heading}\n\n| arm |", " | ".join(columns), "|")
@@ -102,6 +152,13 @@ def main() -> None:
         margin = found["spiral"].study.geometry[name].margin
         heading = f"{measure.heading}; margin {measure.scale * margin:g}"
         show(heading, {f"{s}, {r}": column(found[s], name, r) for s, r in places})
+    for name in ("raw sharpness", "sharpness", "curvature"):
+        heading = f"Diffusion less its controls. {MEASURES[name].heading}"
+        show(heading, {f"{s}, {r}": against_controls(found[s], name, r) for s, r in places})
+    show("Training loss at the solutions", {f"{s}, {r}": losses(found[s], r) for s, r in places})
+    heading = "Bumps on the line to SGD, the most of ten blocks"
+    show(heading, {f"{s}, {r}": bumps(found[s], r) for s, r in places})
+    show("Learning rates", {f"{s}, {r}": rates(found[s], r) for s, r in places})
     heading = "Minima on the surface around a solution, block 0; lowest less its own loss [0.001]"
     show(heading, {f"{s}, {r}": basins(found[s], r) for s, r in places})
 

@@ -1,0 +1,51 @@
+"""Print the tables of this folder's README from the stored records alone."""
+
+from pathlib import Path
+
+from heatgrad.study import Results, Verdict, sign_flip_interval
+
+HERE = Path(__file__).resolve().parent
+STUDIES = ("directions", "stability", "schedule")
+
+
+def reached(results: Results, task: str, arm: str) -> str:
+    """Return the mean final accuracy with its interval, or how many runs diverged."""
+    records = results.select(task, arm)
+    diverged = sum(record.status == "diverged" for record in records)
+    if diverged:
+        return f"{diverged} of {len(records)} diverged"
+    values = list(results.values(task, arm).values())
+    low, high = sign_flip_interval(values)
+    return f"{100 * sum(values) / len(values):.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def difference(verdict: Verdict | None) -> str:
+    """Return the paired difference from the baseline with its interval, and the word."""
+    if verdict is None:
+        return " | baseline"
+    c = verdict.comparison
+    gain = "" if c is None else f"{100 * c.mean:+.2f} ({100 * c.low:+.2f} to {100 * c.high:+.2f})"
+    return f"{gain} | {verdict.word}"
+
+
+def show(results: Results) -> None:
+    """Print one study, task by task."""
+    verdicts = {(v.question.task, v.question.arm): v for v in results.verdicts()}
+    for task in results.study.tasks:
+        print(f"\n### {results.study.name}: {task}, n = {results.study.blocks_of(task)}\n")
+        print(f"| arm | accuracy [%] | minus {results.study.baseline} [points] | |")
+        print("|---|---|---|---|")
+        for arm in results.study.arms:
+            cells = difference(verdicts.get((task, arm)))
+            print(f"| {arm} | {reached(results, task, arm)} | {cells} |")
+
+
+def main() -> None:
+    """Print Markdown, study by study."""
+    for name in STUDIES:
+        if (HERE / name / "store.sqlite").exists():
+            show(Results.load(HERE / name))
+
+
+if __name__ == "__main__":
+    main()
