@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from heatgrad.report.panels import Picture
 from heatgrad.report.style import BAND, FAINT, PAPER, figure, shortened, to_svg
@@ -108,7 +108,8 @@ def plot_forest(ax: Axes, effects: Sequence[Effect], *, margin: float, metric: M
     ax.grid(axis="y", visible=False)
     better = "better" if metric.higher_is_better else "better (lower)"
     unit = "points" if metric.percent else "loss"
-    ax.set_xlabel(f"difference from the baseline [{unit}], {better} to the right")
+    between = ", " if metric.percent else ",\n"  # a long one in two lines
+    ax.set_xlabel(f"difference from the baseline [{unit}]{between}{better} to the right")
     return ax
 
 
@@ -195,6 +196,7 @@ def _scale_axis(ax: Axes, margin: float, farthest: float) -> None:
     lowest, highest = _ends(ax)
     if farthest <= 8 * margin:
         ax.set_xlim(min(-1.6 * margin, 1.15 * lowest), max(1.6 * margin, 1.15 * highest))
+        ax.xaxis.set_major_locator(MaxNLocator(5))
         return
     linear = _LINEAR * margin
     ax.set_xscale("symlog", linthresh=linear, linscale=1.4)
