@@ -122,6 +122,13 @@ def test_bad_settings(settings, message, sides):
         connect(*sides, ring, **settings)
 
 
+def test_an_end_that_has_no_loss(data):
+    first, second = (torch.nn.Linear(3, 2).double() for _ in range(2))
+    second.weight.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match="must be finite, got nan for the second"):
+        connect(first, second, DataLoss(cross_entropy, data), steps=2)
+
+
 def test_a_training_that_diverges_says_so(sides):
     with pytest.raises(ValueError, match="lr must be smaller"):
         connect(*sides, lambda m: ring(m) ** 8, lr=1e30, steps=50)

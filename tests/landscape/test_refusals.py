@@ -65,6 +65,12 @@ def test_data_of_another_kind(data, message):
         DataLoss(cross_entropy, data)
 
 
+def test_a_criterion_that_does_not_reduce(net, data):
+    loss = DataLoss(torch.nn.CrossEntropyLoss(reduction="none"), data)
+    with pytest.raises(ValueError, match=r"one number, got shape \(50,\); take reduction='mean'"):
+        sharpness(net, loss, 0.1)
+
+
 def test_a_single_example_that_is_left_over_goes_with_the_batch_before(net, data):
     loss = DataLoss(cross_entropy, (data[0][:41], data[1][:41]), batch_size=20)
     assert [len(y) for _, y in loss.batches()] == [20, 21]

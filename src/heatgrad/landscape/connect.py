@@ -163,6 +163,7 @@ def connect(
     objective = objective_of(loss)
     bend, walker = (copied(model_a).requires_grad_(True).eval() for _ in range(2))
     check_repeatable(objective, walker)
+    _check_ends(objective, model_a, model_b)
     ends = [list(m.parameters()) for m in (model_a, model_b)]
     own = list(bend.parameters())
     with torch.no_grad():
@@ -194,6 +195,19 @@ def connect(
             optimizer.step()
             schedule.step()
     return Curve(kind, copy.deepcopy(model_a), bend, copy.deepcopy(model_b), tuple(losses))
+
+
+@torch.no_grad()
+def _check_ends(objective: Objective, *models: nn.Module) -> None:
+    """Refuse networks whose loss is not finite: no rate trains a curve between them."""
+    for number, model in enumerate(models):
+        with quiet(model):
+            value = sum(float(term) for term in objective.terms(model))
+        if not math.isfinite(value):
+            raise ValueError(
+                f"the loss of both networks must be finite, got {value} for the "
+                f"{('first', 'second')[number]}"
+            )
 
 
 def _shares(kind: str, t: float) -> tuple[float, float, float]:

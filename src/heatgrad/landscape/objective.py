@@ -90,7 +90,13 @@ class DataLoss:
     def terms(self, model: nn.Module) -> Iterator[Tensor]:
         """Yield each batch's share of the mean loss."""
         for x, y in self.batches():
-            yield self.criterion(model(x), y) * (len(y) / self.num_examples)
+            value = self.criterion(model(x), y)
+            if value.dim():
+                raise ValueError(
+                    f"criterion must return the mean loss of a batch, one number, got shape "
+                    f"{tuple(value.shape)}; take reduction='mean'"
+                )
+            yield value * (len(y) / self.num_examples)
 
     def pieces(self, model: nn.Module) -> Iterator[Tensor]:
         """Yield the share of each hundredth of the examples, or of each batch where it is less."""

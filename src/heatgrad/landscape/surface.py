@@ -84,7 +84,8 @@ def surface(
     r"""Return the loss $z(a, b) = L(\theta + a\, d_1 + b\, d_2)$ around a network.
 
     - `"filter"`: two random directions, orthogonal, and then with each filter as long as the
-      network's own, so that planes through differently scaled networks can be compared;
+      network's own, so that the scale of a filter does not matter; that of batch norm's weights
+      and of biases does;
     - `"pca"`: the two principal directions of a trajectory, of which the plane then holds most;
     - `"hessian"`: the eigenvectors of the two largest eigenvalues: the steepest walls;
     - a pair of directions of your own, one tensor for each parameter that requires a gradient.
