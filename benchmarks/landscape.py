@@ -136,7 +136,9 @@ def time_surfaces(device: torch.device, points: int, rounds: int, size: int) -> 
     return {"seconds": seconds, "difference": float(apart)}
 
 
-def measure_spectrum(device: torch.device, vectors: int, steps: int) -> dict[str, float]:
+def measure_spectrum(
+    device: torch.device, vectors: int, steps: int, at_once: int
+) -> dict[str, float]:
     """Take a spectrum of MediumMLP on MNIST; return seconds, memory [GB] and what it found."""
     data = MNIST().load(0)
     x, y = data.x_train.to(device), data.y_train.to(device)
@@ -144,7 +146,8 @@ def measure_spectrum(device: torch.device, vectors: int, steps: int) -> dict[str
     model = trained(MediumMLP((1, 28, 28), 10).to(device), x, y, 500)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     started = now(device)
-    found = hessian_spectrum(model, DataLoss(cross_entropy, (x, y)), vectors=vectors, steps=steps)
+    loss = DataLoss(cross_entropy, (x, y))
+    found = hessian_spectrum(model, loss, vectors=vectors, steps=steps, at_once=at_once)
     seconds = now(device) - started
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     if device.type == "cuda":
@@ -175,6 +178,7 @@ def main() -> None:
     parser.add_argument("--spectrum", action="store_true", help="and no surface")
     parser.add_argument("--vectors", default=10, type=int)
     parser.add_argument("--steps", default=100, type=int)
+    parser.add_argument("--at-once", default=2, type=int, help="vectors that share a pass")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, help="folder for a JSON file of the numbers")
     arguments = parser.parse_args()
@@ -183,7 +187,9 @@ def main() -> None:
     where += f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     if arguments.spectrum:
         name = "landscape_spectrum"
-        numbers: dict[str, Any] = measure_spectrum(device, arguments.vectors, arguments.steps)
+        numbers: dict[str, Any] = measure_spectrum(
+            device, arguments.vectors, arguments.steps, arguments.at_once
+        )
     else:
         name = "landscape_surface"
         numbers = time_surfaces(device, arguments.points, arguments.rounds, arguments.batch_size)

@@ -8,6 +8,7 @@ import torch
 from heatgrad.data import Pixels
 from heatgrad.training.augment import AUGMENTS, CropFlip
 
+GREY = Pixels((0.4,), (0.2,))
 PIXELS = Pixels((0.4, 0.5), (0.2, 0.25))
 
 
@@ -95,11 +96,26 @@ def test_policies_differ_from_image_to_image():
     assert len({tuple(image.flatten().tolist()) for image in out}) > 8
 
 
+@pytest.mark.parametrize("name", ["cifar10", "svhn", "imagenet"])
+def test_grey_images_are_colour_images_of_equal_channels(name):
+    pytest.importorskip("kornia")
+    grey = augment_input()[:, :1]
+    one, three = (
+        AUGMENTS["autoaugment"](Pixels((0.4,) * count, (0.2,) * count), policy=name)
+        for count in (1, 3)
+    )
+    out, expected = one(grey, generator()), three(grey.expand(-1, 3, -1, -1), generator())
+    assert out.shape == grey.shape
+    torch.testing.assert_close(out, expected.mean(dim=1, keepdim=True), rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="one channel or three, got 2"):
+        AUGMENTS["autoaugment"](Pixels((0.4,) * 2, (0.2,) * 2))
+
+
 def test_what_is_refused(monkeypatch):
     with pytest.raises(ValueError, match="pad must be an integer of at least 0, got -1"):
         CropFlip(PIXELS, pad=-1)
     with pytest.raises(ValueError, match="policy must be one of cifar10, svhn, imagenet, got 'x'"):
-        AUGMENTS["autoaugment"](PIXELS, policy="x")
+        AUGMENTS["autoaugment"](GREY, policy="x")
     monkeypatch.setitem(sys.modules, "kornia.augmentation.auto", None)
     with pytest.raises(ImportError, match=r"pip install \"heatgrad\[vision\]\""):
-        AUGMENTS["autoaugment"](PIXELS)
+        AUGMENTS["autoaugment"](GREY)

@@ -68,10 +68,10 @@ class AutoAugment:
     """The basic augmentation, then a policy of AutoAugment drawn for every image by itself.
 
     The operations are kornia's (`pip install "heatgrad[vision]"`), which by itself draws one policy
-    for a whole batch.
+    for a whole batch. Grey images go through them as colour images whose channels are equal.
 
     Args:
-        pixels: How the images were normalised.
+        pixels: How the images were normalised, of one channel or three.
         policy: `"cifar10"`, `"svhn"` or `"imagenet"`.
         pad: As of `CropFlip`.
         flip: As of `CropFlip`.
@@ -89,6 +89,10 @@ class AutoAugment:
     ) -> None:
         if policy not in ("cifar10", "svhn", "imagenet"):
             raise ValueError(f"policy must be one of cifar10, svhn, imagenet, got {policy!r}")
+        if len(pixels.mean) not in (1, 3):
+            raise ValueError(
+                f"AutoAugment needs images of one channel or three, got {len(pixels.mean)}"
+            )
         try:
             from kornia.augmentation.auto import AutoAugment as Policies
         except ImportError as error:
@@ -104,7 +108,8 @@ class AutoAugment:
     def __call__(self, x: Images, generator: Generator) -> Images:
         """Return the images, each changed by its own policy."""
         mean, std = self._mean.to(x), self._std.to(x)
-        pixels = (self._basic(x, generator) * std + mean).clamp_(0, 1)
+        basic = (self._basic(x, generator) * std + mean).clamp_(0, 1)
+        pixels = basic.expand(-1, 3, -1, -1).clone()
         drawn = torch.randint(len(self._policies), (len(x),), generator=generator)
         seed = int(torch.randint(2**31, (), generator=generator))
         with torch.random.fork_rng(devices=[]):
@@ -112,6 +117,8 @@ class AutoAugment:
             for number in sorted(set(drawn.tolist())):
                 chosen = (drawn == number).nonzero()[:, 0].to(x.device)
                 pixels[chosen] = self._policies[number](pixels[chosen])
+        if x.shape[1] == 1:
+            pixels = pixels.mean(dim=1, keepdim=True)
         return (pixels - mean) / std
 
 
