@@ -1,6 +1,7 @@
 """A long trial of a study goes on where it was left, and leaves nothing behind."""
 
 import pytest
+import torch
 
 from heatgrad.study import Store, StudySpec, run_study
 from heatgrad.study.jobs import run_job
@@ -10,6 +11,15 @@ from heatgrad.study.trial import run_trial
 
 class LeftError(Exception):
     """Stands for a process that is killed."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As a study's workers have; another number of threads rounds otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -102,15 +102,17 @@ class Recipe:
             return contextlib.nullcontext()
         return torch.autocast(device.type, dtype=torch.bfloat16)
 
-    def parts(self, x: Tensor, y: Tensor, *, least: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def parts(
+        self, x: Tensor, y: Tensor, *, least: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield a batch in as many parts as it is taken in, of two examples at least.
 
         Args:
             x: Inputs.
             y: Labels.
-            least: Examples in the process that has the fewest: all take as many parts.
+            least: Examples in the process that has the fewest, of several: all take as many parts.
         """
-        count = max(1, min(self.accumulate, least // 2))
+        count = max(1, min(self.accumulate, (len(y) if least is None else least) // 2))
         yield from zip(x.tensor_split(count), y.tensor_split(count), strict=True)
 
     def gradient(
