@@ -181,7 +181,7 @@ class Training:
             if schedule is not None:
                 schedule.step()
         scored = self.model if self._average is None else self._average.module
-        for network in {self.model, scored}:
+        for network in dict.fromkeys((self.model, scored)):  # in this order in all processes
             self.processes.agree(network)
         with self.recipe.autocast(self.dataset.x_test.device):
             score = evaluate(scored, self.dataset, loss=self.loss)
