@@ -101,6 +101,7 @@ def run_on_ray(
         HeatgradError: If a trial's spec or data cannot be used.
     """
     with _cluster(address) as ray, explained_failure(folder), _marked(place) as mark:
+        _check_gpus(ray, device)
         run = Run(
             place=str(place) if is_url(place) else str(Path(place).resolve()),
             mark=mark,
@@ -344,12 +345,14 @@ def _marked(place: str | Path) -> Iterator[str | None]:
 
 
 def _num_places(ray: Any, device: str) -> int:
-    """Return the number of tasks that the cluster has room for."""
-    if device == "cpu":
-        return max(1, int(ray.cluster_resources().get("CPU", 0)))
-    if count := int(ray.cluster_resources().get("GPU", 0)):
-        return count
-    raise SpecError(
-        "the cluster has no GPU, and the study has device = 'cuda'; start its nodes with 'ray "
-        "start --num-gpus', or use device = 'cpu'"
-    )
+    """Return the number of tasks that the cluster has room for, at least 1: nodes come and go."""
+    kind = "CPU" if device == "cpu" else "GPU"
+    return max(1, int(ray.cluster_resources().get(kind, 0)))
+
+
+def _check_gpus(ray: Any, device: str) -> None:
+    if device != "cpu" and not ray.cluster_resources().get("GPU", 0):
+        raise SpecError(
+            "the cluster has no GPU, and the study has device = 'cuda'; start its nodes with 'ray "
+            "start --num-gpus', or use device = 'cpu'"
+        )
