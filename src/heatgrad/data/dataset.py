@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float32, Int64, UInt8
@@ -160,9 +161,10 @@ class Dataset:
         """Return the same data with its tensors on a device; itself where they are there."""
         if self.x_train.device == torch.device(device):
             return self
-        names = (f"{kind}_{part}" for part in ("train", "test") for kind in ("x", "y"))
-        clean = ("y_train_clean", "y_test_clean")
-        return replace(self, **{name: getattr(self, name).to(device) for name in (*names, *clean)})
+        tensors: dict[str, Any] = {
+            name: x.to(device) for name, x in vars(self).items() if isinstance(x, Tensor)
+        }
+        return replace(self, **tensors)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

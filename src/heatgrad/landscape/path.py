@@ -109,7 +109,7 @@ def check_alike(model_a: nn.Module, model_b: nn.Module) -> None:
         ValueError: With the first that differs.
     """
     a, b = (
-        {name: (tuple(t.shape), t.dtype) for name, t in m.state_dict().items()}
+        {name: _shown(tuple(t.shape), t.dtype) for name, t in m.state_dict().items()}
         for m in (model_a, model_b)
     )
     tied = [{name for name, _ in m.named_parameters()} for m in (model_a, model_b)]
@@ -119,14 +119,8 @@ def check_alike(model_a: nn.Module, model_b: nn.Module) -> None:
             f"{len(batch_norms(model_a))} and {len(batch_norms(model_b))} such layers; set "
             f"track_running_stats alike"
         )
-    for name in dict.fromkeys([*a, *b]):
-        if a.get(name) != b.get(name):
-            shown = [_shown(*m[name]) if name in m else "none" for m in (a, b)]
-            raise ValueError(
-                f"both networks must have one architecture, got {shown[0]} and {shown[1]} for "
-                f"'{name}'"
-            )
-    _check_layers(model_a, model_b)
+    _check_same(a, b)
+    _check_same(*({n: _layer(m) for n, m in x.named_modules()} for x in (model_a, model_b)))
     if tied[0] != tied[1]:
         name = sorted(tied[0] ^ tied[1])[0]
         raise ValueError(f"both networks must share the same parameters, got '{name}' tied in one")
@@ -137,15 +131,13 @@ def _shown(shape: tuple[int, ...], dtype: torch.dtype) -> str:
     return f"shape {shape} of {str(dtype).removeprefix('torch.')}"
 
 
-def _check_layers(model_a: nn.Module, model_b: nn.Module) -> None:
-    """Refuse two networks whose layers compute something else with the same parameters."""
-    a, b = (dict(model.named_modules()) for model in (model_a, model_b))
+def _check_same(a: dict[str, str], b: dict[str, str]) -> None:
+    """Refuse two networks of which something is said differently, by its name."""
     for name in dict.fromkeys([*a, *b]):
-        shown = [_layer(modules[name]) if name in modules else "none" for modules in (a, b)]
-        if shown[0] != shown[1]:
+        if a.get(name) != b.get(name):
             raise ValueError(
-                f"both networks must have one architecture, got {shown[0]} and {shown[1]} for "
-                f"'{name or 'the network'}'"
+                f"both networks must have one architecture, got {a.get(name, 'none')} and "
+                f"{b.get(name, 'none')} for '{name or 'the network'}'"
             )
 
 

@@ -1,7 +1,7 @@
 """Print the tables of this study's README from the stored measurements alone."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.signal import find_peaks
@@ -87,27 +87,28 @@ def basins(results: Results, regime: str) -> dict[str, str]:
     return cells
 
 
+def lines(results: Results, regime: str) -> dict[str, list[dict[str, Any]]]:
+    """Return, for each arm, the measured lines to SGD, block by block."""
+    (task,) = results.study.tasks
+    return {
+        arm: list(results.geometry.found("path to SGD", task, arm, regime).values())
+        for arm in results.study.arms
+    }
+
+
 def losses(results: Results, regime: str) -> dict[str, str]:
     """Return the mean loss of each arm's solutions, statistics estimated anew."""
-    (task,) = results.study.tasks
-    found = {
-        arm: results.geometry.found("path to SGD", task, arm, regime) for arm in results.study.arms
-    }
     return {
-        arm: f"{np.mean([path['losses'][0] for path in paths.values()]):.3f}"
-        for arm, paths in found.items()
+        arm: f"{np.mean([path['losses'][0] for path in paths]):.3f}"
+        for arm, paths in lines(results, regime).items()
     }
 
 
 def bumps(results: Results, regime: str) -> dict[str, str]:
     """Return the most bumps that rise by more than 0.001 on any of an arm's lines to SGD."""
-    (task,) = results.study.tasks
-    found = {
-        arm: results.geometry.found("path to SGD", task, arm, regime) for arm in results.study.arms
-    }
     return {
-        arm: f"{max(len(find_peaks(p['losses'], prominence=1e-3)[0]) for p in paths.values())}"
-        for arm, paths in found.items()
+        arm: f"{max(len(find_peaks(path['losses'], prominence=1e-3)[0]) for path in paths)}"
+        for arm, paths in lines(results, regime).items()
     }
 
 
