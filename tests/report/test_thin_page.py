@@ -59,7 +59,7 @@ def test_a_thin_copy_shows_no_times_costs_or_curves(both, tmp_path):
     assert both.is_whole
     assert not copy.is_whole
     text = written(copy, tmp_path / "page.html")
-    assert "Made from a copy that holds the last epoch of each run" in text
+    assert "Made from a copy that holds the end of each run" in text
     assert "Costs on s" not in text
     assert "Line: median over runs" not in text
     assert "norm ratio of" not in text

@@ -15,6 +15,7 @@ from rich.text import Text
 from heatgrad.study.finals import final_value
 from heatgrad.study.metric import METRICS
 from heatgrad.study.results import Results
+from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import Record, shown_place
 from heatgrad.study.wording import show_value
 
@@ -92,7 +93,7 @@ def frame(results: Results, place: str | Path, *, now: datetime) -> RenderableTy
     if results.study.tuning is not None:
         parts.append(Text(f"tuning: {len(results.tuning_records)} trials"))
     if records:
-        parts.append(_latest(records, results.study.metric))
+        parts.append(_latest(records, results.study))
     return Group(*parts)
 
 
@@ -172,11 +173,12 @@ def _counts(results: Results, regime: str) -> Table:
     return table
 
 
-def _latest(records: Sequence[Record], metric: str) -> Table:
-    table = Table("latest", "task", "arm", "block", METRICS[metric].label, "seconds")
+def _latest(records: Sequence[Record], study: StudySpec) -> Table:
+    metric = METRICS[study.metric]
+    table = Table("latest", "task", "arm", "block", metric.label, "seconds")
     for record in sorted(records, key=_stored_at, reverse=True)[:_LATEST]:
         has_diverged = record.status == "diverged"
-        value = show_value(final_value(record, metric), METRICS[metric])
+        value = show_value(final_value(record, study.metric, study.metric_epochs), metric)
         table.add_row(
             _stored_at(record).astimezone().strftime("%H:%M:%S"),
             record.task,

@@ -10,7 +10,7 @@ import numpy as np
 from heatgrad.report.rows import EMPTY, Cell
 from heatgrad.report.style import arm_styles
 from heatgrad.study import METRICS, Record, Results
-from heatgrad.study.finals import final_value, is_whole
+from heatgrad.study.finals import is_whole
 from heatgrad.study.metric import Metric
 from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.wording import show_value
@@ -157,7 +157,7 @@ def cost_table(results: Results, task: str, *, regime: str = AS_PUBLISHED) -> Co
     if not baseline or not all(map(is_whole, baseline)):
         return None
     metric, styles = METRICS[study.metric], arm_styles(study)
-    target = statistics.median(final_value(r, study.metric) for r in baseline)
+    target = statistics.median(results.values(task, study.baseline, regime=regime).values())
     rows, is_shared = [], False
     for arm in study.arms:
         records = results.select(task, arm, regime)

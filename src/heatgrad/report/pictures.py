@@ -12,7 +12,7 @@ from heatgrad.report.noise import plot_against_noise
 from heatgrad.report.panels import Picture, legend, line_key
 from heatgrad.report.style import arm_styles, figure, to_svg
 from heatgrad.study import METRICS, Results
-from heatgrad.study.finals import final_value, is_whole
+from heatgrad.study.finals import is_whole
 from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.trial import Trial, load_data
 
@@ -79,10 +79,7 @@ def finals_picture(
         shown["test_accuracy_clean"] = None
     svgs = []
     for quantity in shown:
-        values = {
-            arm: [final_value(r, quantity) for r in results.select(task, arm, regime)]
-            for arm in arms
-        }
+        values = {arm: [*results.values(task, arm, quantity, regime).values()] for arm in arms}
         label = METRICS[quantity].label
         with figure(4.5, 0.8 + 0.25 * len(arms)) as fig:
             plot_finals(

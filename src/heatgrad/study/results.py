@@ -82,7 +82,7 @@ class Results:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every run has its whole curves: those of a thin copy have their last epoch."""
+        """Whether every run has its whole curves: a thin copy has their ends."""
         return all(map(is_whole, self.records))
 
     @cached_property
@@ -104,12 +104,13 @@ class Results:
     ) -> dict[int, float]:
         """Return the final value of a metric by block; a diverged run has the worst value."""
         name = metric or self.study.metric
-        return {r.block: final_value(r, name) for r in self.select(task, arm, regime)}
+        epochs = self.study.metric_epochs
+        return {r.block: final_value(r, name, epochs) for r in self.select(task, arm, regime)}
 
     def table(self, regime: str = AS_PUBLISHED, only: str | None = None) -> list[dict[str, Any]]:
         """Return one row per task and arm: number of runs, medians and quartiles, cost.
 
-        Values are those after the last epoch. `seconds` is the median training time of a run,
+        Values are final ones, over the study's `metric_epochs`. `seconds` is the median training time of a run,
         NaN in a thin copy.
 
         Args:
@@ -129,7 +130,7 @@ class Results:
                     "diverged": sum(r.status == "diverged" for r in records),
                 }
                 for metric in METRICS:
-                    values = [final_value(r, metric) for r in records]
+                    values = [final_value(r, metric, self.study.metric_epochs) for r in records]
                     quartiles = np.percentile(values, [25, 50, 75])
                     row[metric] = float(quartiles[1])
                     row[f"{metric}_q1"] = float(quartiles[0])
@@ -227,7 +228,7 @@ class Results:
             aa_failed=aa_failed,
             regime=regime,
             budget=study.budget_of(task) if tuned else 1,
-            fixed=_fixed(records[0], tuned),
+            fixed=_fixed(records[0], tuned, study.metric_epochs),
             tuned=tuple(f"{name} {options[name]:g}" for name in tuned),
             family_size=max(1, study.family_size_of(regime)),
         )
@@ -274,13 +275,13 @@ def _place(record: Record) -> tuple[str, ...]:
     return record.role, regime_of(record), record.task, record.arm, str(record.block), setting
 
 
-def _fixed(record: Record, tuned: Sequence[str]) -> tuple[str, ...]:
+def _fixed(record: Record, tuned: Sequence[str], averaged: int) -> tuple[str, ...]:
     """Return the options of a trial that its result may hang on and that were set, in words."""
     spec = record.spec
     return (
         *([] if "lr" in tuned else [f"lr {spec['optimizer']['options']['lr']:g}"]),
         f"batch size {spec['batch_size']}",
-        f"{spec['epochs']} epochs",
+        f"{spec['epochs']} epochs{f' (mean of the last {averaged})' if averaged > 1 else ''}",
         f"{spec['schedule']['kind']} schedule",
         str(spec["model"]["kind"]),
         *RecipeSpec.model_validate(spec.get("recipe", {})).words,

@@ -124,6 +124,8 @@ class StudySpec(Spec):
         lr: Learning rate of arms and tasks that have none of their own.
         loss: A name of `heatgrad.training.LOSSES`.
         metric: The primary metric, a key of `METRICS`, taken after the last epoch.
+        metric_epochs: Number of last epochs over which it is averaged: 1, or more where it goes up
+            and down from epoch to epoch, as it does at a large fixed learning rate.
         margin: Smallest difference of the metric that matters (accuracy: a fraction).
         backend: How trials are trained: `"loop"`, one by one; `"replicas"`, many at once (networks
             that are an `MLP`, optimizers that have a rule for it); `"auto"`, at once where that can
@@ -157,6 +159,7 @@ class StudySpec(Spec):
     lr: Rate
     loss: str = "cross_entropy"
     metric: Literal["test_accuracy", "test_accuracy_clean", "test_loss", "train_loss"]
+    metric_epochs: Positive = 1
     margin: Rate
     backend: Literal["auto", "loop", "replicas"] = "auto"
     device: Device = "cpu"
@@ -220,6 +223,17 @@ class StudySpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _epochs_are_enough(self) -> "StudySpec":
+        for name, task in self.tasks.items():
+            epochs = task.epochs or self.epochs
+            if epochs < self.metric_epochs:
+                raise ValueError(
+                    f"metric_epochs must be at most the epochs of every task, got "
+                    f"{self.metric_epochs}, and {epochs} epochs of tasks.{name}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _tuning_is_whole(self) -> "StudySpec":
         if self.tuning is None:
             for key in [
@@ -255,6 +269,8 @@ class StudySpec(Spec):
             del deciding["tuning"]
         if self.device == "cpu":
             del deciding["device"]
+        if self.metric_epochs == 1:
+            del deciding["metric_epochs"]
         if self.recipe.is_plain:
             del deciding["recipe"]
         for task in deciding["tasks"].values():

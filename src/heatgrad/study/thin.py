@@ -10,10 +10,11 @@ __all__ = ["thin"]
 
 
 def thin(place: str | Path, out: str | Path) -> int:
-    """Copy the last epoch of each trial, without weights; return the number of trials.
+    """Copy the last epochs of each trial, without weights; return the number of trials.
 
-    Verdicts are the same, since they are made of final values. Training times become those of the
-    last epoch; `Record.seconds` stays.
+    Verdicts are the same, since they are made of final values: one epoch is kept, or as many as
+    the study's metric is averaged over. Training times become those of the epochs that are kept;
+    `Record.seconds` stays.
 
     Args:
         place: Folder or URL of the study.
@@ -31,12 +32,12 @@ def thin(place: str | Path, out: str | Path) -> int:
     finally:
         source.close()
     try:
-        target.keep([_last(record) for record in records])
+        target.keep([_last(record, source.study.metric_epochs) for record in records])
         target.add_geometry(measured)
     finally:
         target.close()
     return len(records)
 
 
-def _last(record: Record) -> Record:
-    return replace(record, curves={name: curve[-1:] for name, curve in record.curves.items()})
+def _last(record: Record, epochs: int) -> Record:
+    return replace(record, curves={name: curve[-epochs:] for name, curve in record.curves.items()})

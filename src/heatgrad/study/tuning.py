@@ -91,7 +91,10 @@ def tunings(study: StudySpec, records: Sequence[Record]) -> dict[tuple[str, str]
             places = [[(b, k) for k in range(budget)] for b in range(study.tuning.blocks)]
             if any(place not in runs for row in places for place in row):
                 continue
-            values = [[final_value(runs[place], study.metric) for place in row] for row in places]
+            values = [
+                [final_value(runs[place], study.metric, study.metric_epochs) for place in row]
+                for row in places
+            ]
             ranges = ranges_of(study, arm)
             tried = [runs[place].spec["optimizer"]["options"] for place in places[0]]
             searches[task, arm] = Tuning(
