@@ -204,8 +204,8 @@ def thin(
 ) -> None:
     """Copy a study to be kept: the last epoch of each trial, without weights.
 
-    Where the metric is averaged over the last epochs, those are kept. Verdicts, tables and maps are those of the whole study; curves are points. Write its page from
-    the whole one.
+    Where the metric is averaged over the last epochs, those are kept. Verdicts, tables and maps are
+    those of the whole study; curves are points. Write its page from the whole one.
     """
     from heatgrad.study.thin import thin as copy
 

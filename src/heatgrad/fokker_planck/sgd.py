@@ -90,11 +90,13 @@ class SGDDiffusion(Process):
     def mean_loss(self, theta: Float[Tensor, " p"]) -> Tensor:
         """Return L at one point."""
         each = torch.func.vmap(self.loss, in_dims=(None, *[0] * len(self.data)))
-        return each(theta, *self._data(theta)).mean()
+        value: Tensor = each(theta, *self._data(theta)).mean()
+        return value
 
     def sample_gradients(self, x: Points) -> Float[Tensor, "n samples p"]:
         """Return the gradient of every sample's loss at each point."""
-        return self._slopes(x, *self._data(x))
+        slopes: Tensor = self._slopes(x, *self._data(x))
+        return slopes
 
     def drift(self, x: Points) -> Points:
         """Return the drift of the chosen order."""
@@ -150,6 +152,4 @@ def batch_share(num_samples: int, batch_size: int, *, replacement: bool) -> floa
             f"batch_size must be at most the {num_samples} samples without replacement, got "
             f"{batch_size}"
         )
-    return (
-        0.0 if num_samples == 1 else (num_samples - batch_size) / (batch_size * (num_samples - 1))
-    )
+    return (num_samples - batch_size) / (batch_size * max(1, num_samples - 1))

@@ -110,8 +110,8 @@ class Results:
     def table(self, regime: str = AS_PUBLISHED, only: str | None = None) -> list[dict[str, Any]]:
         """Return one row per task and arm: number of runs, medians and quartiles, cost.
 
-        Values are final ones, over the study's `metric_epochs`. `seconds` is the median training time of a run,
-        NaN in a thin copy.
+        Values are final ones, over the study's `metric_epochs`. `seconds` is the median training
+        time of a run, NaN in a thin copy.
 
         Args:
             regime: How options were chosen.
