@@ -109,7 +109,8 @@ class SGDDiffusion(Process):
             # grad |g|^2 / 4 = H g / 2, and H g is the derivative of g along g.
             return -g - self.lr / 2 * torch.func.jvp(slope, (theta,), (g.detach(),))[1]
 
-        return torch.func.vmap(one)(x)
+        drift: Tensor = torch.func.vmap(one)(x)
+        return drift
 
     def diffusion(self, x: Points) -> Float[Tensor, "n p p"]:
         """Return D."""
