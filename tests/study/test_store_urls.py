@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 from safetensors.torch import load
 
+from heatgrad.core.environment import describe_environment
 from heatgrad.core.errors import RunError, SpecError, StoreError
 from heatgrad.study import Results, Store, StudySpec, run_study
-from heatgrad.study.environment import describe_environment
 from heatgrad.study.plan import plan
 from heatgrad.study.ray_pool import Run, own_paths, prepare_node
 from heatgrad.study.store import is_url, place_of, shown_place

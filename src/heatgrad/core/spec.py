@@ -8,12 +8,25 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from heatgrad.core.errors import SpecError
 from heatgrad.core.lookup import nearest
 
-__all__ = ["Spec", "canonical_json", "digest", "parse", "read_toml", "shown"]
+__all__ = [
+    "Positive",
+    "ShortName",
+    "Spec",
+    "canonical_json",
+    "digest",
+    "parse",
+    "read_toml",
+    "shown",
+]
+
+Positive = Annotated[int, Field(ge=1)]
+# What a folder may be called.
+ShortName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class Spec(BaseModel):

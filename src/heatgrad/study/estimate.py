@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from heatgrad.core.environment import check_device
 from heatgrad.core.lookup import lookup
-from heatgrad.study.environment import check_device
 from heatgrad.study.jobs import run_short
 from heatgrad.study.plan import plan
 from heatgrad.study.question import EACH_TUNED

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from heatgrad.core.environment import describe_environment
 from heatgrad.core.errors import HeatgradError, HeatgradWarning, RunError, SpecError
-from heatgrad.study.environment import describe_environment
 from heatgrad.study.jobs import Job, jobs_of
 from heatgrad.study.store import Store, is_url
 from heatgrad.study.trial import Trial

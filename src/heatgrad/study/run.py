@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from heatgrad.core.environment import check_device, describe_environment
 from heatgrad.core.errors import HeatgradWarning, SpecError
 from heatgrad.core.lookup import lookup, nearest
 from heatgrad.core.spec import canonical_json, shown
 from heatgrad.data import TASKS
 from heatgrad.study.components import Component, build, find
 from heatgrad.study.design import ranges_of
-from heatgrad.study.environment import check_device, describe_environment
 from heatgrad.study.geometry import measurements, rehearse
 from heatgrad.study.plan import plan, plan_tuned
 from heatgrad.study.pool import Progress, measure_all, run_trials

@@ -7,7 +7,15 @@ from pydantic import AfterValidator, Field, model_validator
 
 from heatgrad.core.errors import SpecError
 from heatgrad.core.lookup import nearest
-from heatgrad.core.spec import Spec, canonical_json, digest, parse, read_toml
+from heatgrad.core.spec import (
+    Positive,
+    ShortName,
+    Spec,
+    canonical_json,
+    digest,
+    parse,
+    read_toml,
+)
 from heatgrad.study.components import Component
 from heatgrad.study.geometry_spec import GeometrySpec
 from heatgrad.study.metric import METRICS, Metric
@@ -22,16 +30,11 @@ __all__ = [
     "ArmSpec",
     "Metric",
     "ModelSpec",
-    "Positive",
     "ScheduleSpec",
-    "ShortName",
     "StudySpec",
     "TaskSpec",
 ]
 
-Positive = Annotated[int, Field(ge=1)]
-# What a folder may be called.
-ShortName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 # Ten thousand blocks are more than any study runs, and few enough to be listed.
 Blocks = Annotated[int, Field(ge=1, le=10_000)]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from heatgrad.core.environment import check_device
 from heatgrad.core.errors import HeatgradError, RunError, StoreError
 from heatgrad.study.components import build
-from heatgrad.study.environment import check_device
 from heatgrad.study.train_spec import TrainSpec
 from heatgrad.study.trial import Trial, make_training
 from heatgrad.training import Checkpoints, EpochRecord, Training, joined, weights_of

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from heatgrad.core.spec import Spec, parse, read_toml
+from heatgrad.core.spec import Positive, ShortName, Spec, parse, read_toml
 from heatgrad.data import TASKS
 from heatgrad.models import MODELS
 from heatgrad.optim import OPTIMIZERS
 from heatgrad.study.components import Component, resolve
 from heatgrad.study.recipe_spec import RecipeSpec
-from heatgrad.study.spec import ModelSpec, Positive, ScheduleSpec, ShortName
+from heatgrad.study.spec import ModelSpec, ScheduleSpec
 from heatgrad.study.trial import Trial
 from heatgrad.training import SCHEDULES, Device, Parallel
 
