@@ -24,6 +24,7 @@ def test_a_list_of_noise_rates_is_one_task_per_rate(spec):
 
 SGD = {"kind": "SGD"}
 CHANGES = {
+    "metric_epochs": 2,
     "name": "other",
     "entropy": 1,
     "seeds": 3,
