@@ -9,6 +9,7 @@ import typer
 import heatgrad
 from heatgrad.cli import study
 from heatgrad.cli.compare import compare
+from heatgrad.cli.dynamics import escape, flow
 from heatgrad.cli.landscape import landscape
 from heatgrad.cli.train import train
 from heatgrad.core.errors import HeatgradError, RunError
@@ -25,6 +26,8 @@ app = typer.Typer(
 )
 app.add_typer(study.app, name="study")
 app.command()(compare)
+app.command()(escape)
+app.command()(flow)
 app.command()(landscape)
 app.command()(train)
 

@@ -12,7 +12,7 @@ import torch
 import heatgrad
 from heatgrad.core.errors import SpecError
 
-__all__ = ["check_device", "describe_environment"]
+__all__ = ["check_device", "describe_environment", "is_out_of_memory"]
 
 
 @cache
@@ -47,6 +47,17 @@ def check_device(device: str) -> None:
             f"device 'cuda' needs a GPU and a PyTorch that is built for it, got PyTorch "
             f"{torch.__version__} that sees none; use device = 'cpu'"
         )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of the machine or of a GPU.
+
+    Example:
+        >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError())
+        (True, False)
+    """
+    is_full = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return is_full or "can't allocate memory" in str(error)  # torch's words on a CPU
 
 
 def _is_modified() -> bool | None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from heatgrad.core.errors import HeatgradError, SpecError
+from heatgrad.core.environment import is_out_of_memory
+from heatgrad.core.errors import HeatgradError, RunError, SpecError
 from heatgrad.core.lookup import lookup, nearest
 from heatgrad.core.spec import Spec, canonical_json
 
@@ -143,16 +144,30 @@ def _is_flag(parameter: inspect.Parameter) -> bool:
 
 
 def build(target: Callable[..., Any], where: str, *args: Any, **options: Any) -> Any:
-    """Return `target(*args, **options)`; what it refuses becomes a SpecError that says where."""
+    """Return `target(*args, **options)`; what it refuses becomes a SpecError that says where.
+
+    Where memory runs out, a RunError.
+    """
     try:
         return target(*args, **options)
     except HeatgradError:
         raise
-    except TypeError as error:
+    except Exception as error:  # whatever a part that is not ours may raise
+        raise _refused(error, where, options) from error
+
+
+def _refused(error: Exception, where: str, options: Mapping[str, Any]) -> HeatgradError:
+    """Return what is said of an error that a part has raised."""
+    if is_out_of_memory(error):
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        return RunError(
+            f"{where}: memory ran out ({reason}); take fewer examples (num_train, num_test), a "
+            f"smaller network, or a machine with more"
+        )
+    if isinstance(error, TypeError):
         # Often a foreign function's own words, which do not say what was received.
         given = ", ".join(f"{name} = {value!r}" for name, value in options.items()) or "no options"
-        raise SpecError(f"{where}: {error}; check the types of {given}") from error
-    except (ValueError, RuntimeError) as error:
-        raise SpecError(f"{where}: {error}") from error
-    except Exception as error:  # whatever a part that is not ours may raise
-        raise SpecError(f"{where}: {type(error).__name__}: {error}") from error
+        return SpecError(f"{where}: {error}; check the types of {given}")
+    if isinstance(error, ValueError | RuntimeError):
+        return SpecError(f"{where}: {error}")
+    return SpecError(f"{where}: {type(error).__name__}: {error}")

@@ -27,9 +27,16 @@ from heatgrad.study.results import Results
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.statistics import blocks_for_family, largest_family, smallest_p
 from heatgrad.study.store import Store, is_url
-from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, make_recipe
+from heatgrad.study.trial import (
+    Trial,
+    load_data,
+    make_model,
+    make_optimizer,
+    make_recipe,
+    make_scheduler,
+)
 from heatgrad.study.tuning import chosen_settings
-from heatgrad.training import LOSSES, SCHEDULES, initialised
+from heatgrad.training import LOSSES, initialised
 
 __all__ = [
     "Workload",
@@ -282,7 +289,7 @@ def _place(folder: Path, store: str | None, ray: str | None) -> str | Path:
 def check_study(study: StudySpec) -> None:
     """Build every part of a study once, so that what cannot work is said before the run.
 
-    What an optimizer warns of is said here, once an arm, and not again by the workers.
+    What an optimizer or a schedule warns of is said here, once, and not again by the workers.
 
     Raises:
         SpecError: If an option is refused.
@@ -293,7 +300,8 @@ def check_study(study: StudySpec) -> None:
     models: dict[str, torch.nn.Module] = {}
     said: dict[str, None] = {}
     for trial in _one_of_each(study):
-        if trial.task_name not in models:
+        is_new = trial.task_name not in models
+        if is_new:
             models[trial.task_name] = make_model(trial, load_data(trial))
             make_recipe(trial, load_data(trial))
         load_data(trial)  # with a share held out, where the trial tunes
@@ -305,6 +313,11 @@ def check_study(study: StudySpec) -> None:
             optimizer = make_optimizer(trial, model)
             build(optimizer.step, f"arms.{trial.arm_name}")
         said |= {f"arms.{trial.arm_name}: {warning.message}": None for warning in raised}
+        if is_new:
+            with warnings.catch_warnings(record=True) as raised:
+                warnings.simplefilter("always")
+                make_scheduler(trial, optimizer)
+            said |= {f"tasks.{trial.task_name}: {warning.message}": None for warning in raised}
     for trial in {trial.task_name: trial for trial in plan(study.with_seeds(1))}.values():
         for name, spec in study.geometry.items():
             rehearse(name, spec, trial)
@@ -368,6 +381,4 @@ def _check_names(study: StudySpec) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 optimizer = make_optimizer(trial, _stand_in())
-            schedule = find(trial.schedule, SCHEDULES, "schedule", "schedule")
-            options = trial.schedule.options
-            build(schedule, "schedule", optimizer, trial.epochs, **options)
+                make_scheduler(trial, optimizer)

@@ -3,15 +3,17 @@
 import contextlib
 import csv
 import io
+import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from heatgrad.core.environment import check_device
+from heatgrad.core.environment import check_device, is_out_of_memory
 from heatgrad.core.errors import HeatgradError, RunError, StoreError
 from heatgrad.study.components import build
 from heatgrad.study.train_spec import TrainSpec
@@ -64,7 +66,7 @@ def run_training(
     Raises:
         SpecError: If the specification cannot be used.
         DataError: If data are missing or damaged.
-        StoreError: If the folder holds another training, or cannot be used.
+        StoreError: If the folder holds another training or its results, or cannot be used.
         RunError: If the training diverges, memory runs out, or a file cannot be written.
     """
     if not isinstance(spec, TrainSpec):
@@ -73,11 +75,14 @@ def run_training(
     check_device(spec.device)
     with joined(spec.device) as processes:
         trial = spec.trial()
-        training = make_training(trial, processes=processes, parallel=spec.parallel)
-        _try_a_batch(training, trial)
-        _make(folder)
         checkpoints = Checkpoints(folder / "checkpoints", identity=trial.key)
-        records = checkpoints.restore(training)
+        if checkpoints.latest is None:
+            _check_free(folder)
+        with _fitting():
+            training = make_training(trial, processes=processes, parallel=spec.parallel)
+            _try_a_batch(training, trial)
+            _make(folder)
+            records = checkpoints.restore(training)
         on_start(training)
         try:
             for record in training.records(on_step=on_step):
@@ -123,6 +128,16 @@ def _try_a_batch(training: Training, trial: Trial) -> None:
         build(training.loss, f"loss '{trial.loss}'", logits, y)
 
 
+def _check_free(folder: Path) -> None:
+    """Refuse a folder with results that are not those of an interrupted training."""
+    for name in ("weights.safetensors", "curves.csv"):
+        if os.path.lexists(folder / name):
+            raise StoreError(
+                f"'{folder / name}' would be overwritten, and no checkpoint says that it is this "
+                f"training's; give another folder with --out, or move the file away"
+            )
+
+
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -132,11 +147,26 @@ def _make(folder: Path) -> None:
         ) from error
 
 
+@contextlib.contextmanager
+def _fitting() -> Iterator[None]:
+    """Say what to do where the network and the data do not fit in memory."""
+    try:
+        yield
+    except HeatgradError:
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RunError(
+            f"memory ran out before the first step ({_told(error)[:120]}); network and data must "
+            f"fit: take fewer examples (num_train, num_test) or a smaller network"
+        ) from error
+
+
 def _explained(error: Exception, trial: Trial, folder: Path) -> RunError:
     """Return what is said of an error in the middle of a training, and keep its traceback."""
-    words = " ".join(str(error).split())
-    is_full = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    if is_full or "can't allocate memory" in words:
+    words = _told(error)
+    if is_out_of_memory(error):
         count = 2 * trial.recipe.accumulate
         return RunError(
             f"memory ran out with batches of {trial.batch_size} ({words[:120]}); take each batch "
@@ -151,6 +181,11 @@ def _explained(error: Exception, trial: Trial, folder: Path) -> RunError:
     )
 
 
+def _told(error: Exception) -> str:
+    """Return the words of an error in one line, or its kind where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _table(records: Sequence[EpochRecord]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(asdict(records[0])), lineterminator="\n")
@@ -161,7 +196,19 @@ def _table(records: Sequence[EpochRecord]) -> str:
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[Path]:
+    """Yield a place beside `path`, which takes its name once it is written whole."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
     try:
-        yield path
-    except OSError as error:
-        raise RunError(f"cannot write '{path}' ({error.strerror}); free some space") from error
+        unfinished.unlink(missing_ok=True)
+        unfinished.touch()
+        mode = unfinished.stat().st_mode  # safetensors leaves a file that only its owner may read
+        yield unfinished
+        unfinished.chmod(mode)
+        unfinished.replace(path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise RunError(
+            f"cannot write '{path}' ({_told(error)}); free some space: the epochs that are done "
+            f"are kept, and the same command goes on"
+        ) from error

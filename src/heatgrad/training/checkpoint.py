@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from heatgrad.core.errors import RunError, StoreError
+from heatgrad.core.environment import is_out_of_memory
+from heatgrad.core.errors import HeatgradWarning, RunError, StoreError
 from heatgrad.training.loop import Training
 from heatgrad.training.processes import cut_like, whole
 from heatgrad.training.record import EpochRecord
@@ -86,6 +88,8 @@ class Checkpoints:
             save_file(weights, unfinished / _WEIGHTS)
             torch.save(state, unfinished / _STATE)
             (unfinished / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+            # safetensors leaves a file that only its owner may read.
+            (unfinished / _WEIGHTS).chmod((unfinished / _ABOUT).stat().st_mode)
             for name in (_WEIGHTS, _STATE, _ABOUT):
                 _settle(unfinished / name)
             shutil.rmtree(place, ignore_errors=True)
@@ -106,6 +110,8 @@ class Checkpoints:
     def restore(self, training: Training) -> list[EpochRecord]:
         """Put a training where the latest checkpoint was; where there is none, leave it.
 
+        Warns if it was written under another version of PyTorch.
+
         Returns:
             The records of the epochs that are done.
 
@@ -122,15 +128,29 @@ class Checkpoints:
                 f"another folder, or the specification that it was made with"
             )
         try:
+            records = [EpochRecord(**record) for record in about["records"]]
+        except (LookupError, TypeError) as error:
+            raise self._damaged(place, error) from error
+        try:
             training.model.load_state_dict(cut_like(weights, training.model.state_dict()))
             training.load_state_dict(state)
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
             reason = " ".join(str(error).split())
             raise StoreError(
                 f"'{place}' is a checkpoint of another network or optimizer ({reason}); give "
                 f"another folder"
             ) from error
-        return [EpochRecord(**record) for record in about["records"]]
+        if training.processes.rank == 0 and about.get("torch") != torch.__version__:
+            warnings.warn(
+                f"'{place}' was written by PyTorch {about.get('torch')}, and this is "
+                f"{torch.__version__}: the training goes on, but may end with other bits; install "
+                f"that version if they matter",
+                HeatgradWarning,
+                stacklevel=2,
+            )
+        return records
 
     def _folders(self) -> list[Path]:
         with contextlib.suppress(FileNotFoundError):
@@ -145,13 +165,22 @@ class Checkpoints:
             about = json.loads((place / _ABOUT).read_text(encoding="utf-8"))
             weights = load_file(place / _WEIGHTS)
             state = torch.load(place / _STATE, weights_only=True, map_location="cpu")
+            if not isinstance(about, dict):
+                raise TypeError(f"{_ABOUT} must hold an object, got a {type(about).__name__}")
         except Exception as error:  # torch.load raises many kinds
-            reason = " ".join(str(error).split())[:200]
-            raise StoreError(
-                f"the checkpoint '{place}' is damaged ({reason}); remove it: the same command goes "
-                f"on from the one before"
-            ) from error
+            if is_out_of_memory(error):
+                raise
+            raise self._damaged(place, error) from error
         return about, weights, state
+
+    def _damaged(self, place: Path, error: Exception) -> StoreError:
+        """Return what is said of a checkpoint that cannot be read."""
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        before = [f"'{folder}'" for folder in self._folders() if folder < place]
+        return StoreError(
+            f"the checkpoint '{place}' is damaged ({reason}); remove it: the same command goes on "
+            f"from {before[-1] if before else 'the start'}"
+        )
 
 
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:

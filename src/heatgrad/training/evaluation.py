@@ -7,6 +7,7 @@ from torch import nn
 
 from heatgrad.data import Dataset
 from heatgrad.training.losses import Loss
+from heatgrad.training.processes import is_cut
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -36,20 +37,29 @@ def evaluate(
         model: Maps a batch of inputs to logits, shape (batch, classes).
         dataset: Its test part is used.
         loss: Mean loss of a batch.
-        batch_size: Examples a forward pass; it bounds the memory, not the result.
+        batch_size: Examples a forward pass; it bounds the memory, not the result. Where a GPU's
+            memory runs out, passes of half as many are tried, down to one.
     """
     was_training = model.training
     model.eval()
     total = 0.0
     right = right_clean = 0
-    for start in range(0, len(dataset.y_test), batch_size):
+    start, count = 0, len(dataset.y_test)
+    while start < count:
         part = slice(start, start + batch_size)
         labels = dataset.y_test[part]
-        logits = model(dataset.x_test[part])
+        try:
+            logits = model(dataset.x_test[part])
+            batch_loss = float(loss(logits, labels))
+        except torch.OutOfMemoryError:
+            if batch_size == 1 or is_cut(model):  # of a cut network all take the same passes
+                raise
+            batch_size //= 2
+            continue
         predicted = logits.argmax(dim=1)
-        total += float(loss(logits, labels)) * len(labels)
+        total += batch_loss * len(labels)
         right += int((predicted == labels).sum())
         right_clean += int((predicted == dataset.y_test_clean[part]).sum())
+        start += len(labels)
     model.train(was_training)
-    count = len(dataset.y_test)
     return Evaluation(total / count, right / count, right_clean / count)

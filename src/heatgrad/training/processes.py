@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
+from heatgrad.core.errors import SpecError
 from heatgrad.optim.sharded import is_sharded
 
 __all__ = [
@@ -108,17 +109,22 @@ def joined(device: str) -> Iterator[Processes]:
 
     Yields:
         They, or `ALONE` where this process was started by itself.
+
+    Raises:
+        SpecError: If `WORLD_SIZE` asks for several, and they cannot meet, or share a GPU.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         yield ALONE
         return
     import torch.distributed as dist
 
+    was_there = dist.is_initialized()
+    if not was_there:
+        _check_started()
     place = torch.device(device)
     if place.type == "cuda":
-        place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        place = torch.device("cuda", _own_gpu())
         torch.cuda.set_device(place)
-    was_there = dist.is_initialized()
     if not was_there:
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
@@ -126,6 +132,49 @@ def joined(device: str) -> Iterator[Processes]:
     finally:
         if not was_there:
             dist.destroy_process_group()
+
+
+def _check_started() -> None:
+    """Refuse what `init_process_group` would wait for, or end with a traceback."""
+    size, rank = _number("WORLD_SIZE"), _number("RANK")
+    if not 0 <= rank < size:
+        raise _not_started(f"got RANK {rank} of WORLD_SIZE {size}")
+    if not os.environ.get("MASTER_ADDR"):
+        raise _not_started("got no MASTER_ADDR")
+    _number("MASTER_PORT")
+
+
+def _own_gpu() -> int:
+    """Return the number of this process's GPU."""
+    number, count = _number("LOCAL_RANK"), torch.cuda.device_count()
+    if not 0 <= number < count:
+        raise _not_started(
+            f"got LOCAL_RANK {number} where {count} are seen",
+            required="a GPU for each",
+            remedy=f"start {count} a machine with torchrun --nproc-per-node {count}",
+        )
+    return number
+
+
+def _number(name: str) -> int:
+    value = os.environ.get(name)
+    try:
+        return int(value or "")
+    except ValueError:
+        what = f"no {name}" if value is None else f"{name} '{value}'"
+        raise _not_started(f"got {what}") from None
+
+
+def _not_started(
+    received: str,
+    *,
+    required: str = "what torchrun sets",
+    remedy: str = "start them with torchrun",
+) -> SpecError:
+    return SpecError(
+        f"WORLD_SIZE is set, so several processes train together, which needs {required}, "
+        f"{received}; {remedy}, or unset WORLD_SIZE to train in one"
+    )
 
 
 def sharded(model: nn.Module) -> nn.Module:
