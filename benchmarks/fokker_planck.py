@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from heatgrad.fokker_planck.fokker_planck import FokkerPlanck
-from heatgrad.fokker_planck.ito import Ito
-from heatgrad.fokker_planck.langevin import Langevin
+from heatgrad.fokker_planck.grid.equation import FokkerPlanck
+from heatgrad.fokker_planck.processes.ito import Ito
+from heatgrad.fokker_planck.processes.langevin import Langevin
 
 sys.path.insert(0, str(Path(__file__).parent))
 from optim_step import keep, processor

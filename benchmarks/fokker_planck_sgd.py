@@ -15,7 +15,7 @@ import time
 import torch
 from torch import Tensor
 
-from heatgrad.fokker_planck.sgd_ensemble import simulate_sgd
+from heatgrad.fokker_planck.ensembles.sgd import simulate_sgd
 
 _SAMPLES = 1000
 

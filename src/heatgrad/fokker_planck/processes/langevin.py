@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heatgrad.fokker_planck.process import Points, Process, at_points
+from heatgrad.fokker_planck.processes.process import Points, Process, at_points
 
 __all__ = ["Kinetic", "Langevin", "Potential"]
 

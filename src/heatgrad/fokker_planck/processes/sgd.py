@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heatgrad.fokker_planck.process import Points, Process
+from heatgrad.fokker_planck.processes.process import Points, Process
 
 __all__ = ["SGDDiffusion", "SampleLoss", "batch_share"]
 
@@ -105,9 +105,10 @@ class SGDDiffusion(Process):
 
         def one(theta: Tensor) -> Tensor:
             slope = torch.func.grad(self.mean_loss)
-            g = slope(theta)
+            g: Tensor = slope(theta)
             # grad |g|^2 / 4 = H g / 2, and H g is the derivative of g along g.
-            return -g - self.lr / 2 * torch.func.jvp(slope, (theta,), (g.detach(),))[1]
+            along: Tensor = torch.func.jvp(slope, (theta,), (g.detach(),))[1]
+            return -g - self.lr / 2 * along
 
         drift: Tensor = torch.func.vmap(one)(x)
         return drift

@@ -1,0 +1,1 @@
+"""Ensembles of paths: of the stochastic equation, and of true minibatch SGD."""

@@ -1,0 +1,1 @@
+"""The Fokker-Planck equation on a grid, as a Markov chain."""

@@ -1,0 +1,1 @@
+"""SGD with a linear drift: everything exactly."""

@@ -1,0 +1,1 @@
+"""Processes, and the regions that they leave."""

@@ -1,0 +1,1 @@
+"""Where ensembles settle, and what happens as extra noise vanishes."""
