@@ -147,7 +147,10 @@ def _arrow(
 
 
 def _momenta(ax: Axes, gamma: float) -> None:
-    """Draw k(s) = γ - β s of one axis; the mean over all modes is that at s = 2, Eq. (V.15)."""
+    """Draw k(s) = γ - β s of one axis, and its mean over all modes, Eq. (V.15).
+
+    That is at s = 2 with periodic ends; with Neumann ends, of n cells, at 2 - 2/n.
+    """
     s = np.linspace(0, 4, 9)
     for amount, colour in zip((0.25, 0.5, 1.0, 2.0, 4.0), COLOURS, strict=True):
         kept = gamma if amount <= 1 else refine(0.1, gamma, amount)[1]
