@@ -83,6 +83,7 @@ def test_dry_run_writes_nothing(heatgrad, write_spec, tmp_path, monkeypatch):
     spec = write_spec()
     outcome = heatgrad("study", "run", spec, "--dry-run", "--workers", 2)
     assert outcome.code == 0, outcome.err
+    assert outcome.err == ""  # progress is for terminals
     assert list(tmp_path.iterdir()) == [spec]
     steps = 2 * 3 * 2 * (128 // 64 + 64 // 64)
     assert f"12 trials, 0 stored, {steps} steps to do: about" in outcome.out
