@@ -28,11 +28,12 @@ t_max = 50
 """
 FLOW = """
 name = "flows"
-t_end = 1e10
+t_end = 1e9
 
-[nets.softplus]
-activation = "softplus"
+[nets.gelu]
+activation = "gelu"
 start = "valley"
+step = 1.0
 """
 
 
@@ -96,8 +97,8 @@ def test_an_interruption_is_one_line(
     [
         ("escape", ESCAPE.replace("0.2", "-0.2"), "temperature"),
         ("escape", ESCAPE.replace("[grid]", "[gird]"), "unknown key 'gird'"),
-        ("flow", FLOW.replace("1e10", "-1.0"), "t_end"),
-        ("flow", FLOW.replace('softplus"', 'soft"'), "unknown activation 'soft'"),
+        ("flow", FLOW.replace("1e9", "-1.0"), "t_end"),
+        ("flow", FLOW.replace('"gelu"', '"gel"'), "unknown activation 'gel'"),
     ],
 )
 def test_bad_specs_are_one_line(heatgrad, spec, tmp_path, command, text, message):
