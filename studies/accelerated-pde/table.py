@@ -40,11 +40,37 @@ def show(results: Results) -> None:
             print(f"| {arm} | {reached(results, task, arm)} | {cells} |")
 
 
+def against_controls(results: Results) -> None:
+    """Print each diffused arm less each of its controls, block by block."""
+    study = results.study
+    pairs = [(arm, control) for arm in study.arms for control in study.controls_of(arm)]
+    pairs = [(a, c) for a, c in pairs if "diffusion" in study.arms[a].options]
+    if not pairs:
+        return
+    print("\n| arm less its control | difference [points] |")
+    print("|---|---|")
+    for task in study.tasks:
+        for arm, control in pairs:
+            ours, theirs = (results.values(task, name) for name in (arm, control))
+            if any(r.status == "diverged" for n in (arm, control) for r in results.select(task, n)):
+                continue
+            gains = [ours[block] - theirs[block] for block in ours]
+            low, high = sign_flip_interval(gains)
+            mean = 100 * sum(gains) / len(gains)
+            where = f"{task}: " if len(study.tasks) > 1 else ""
+            print(
+                f"| {where}{arm}, less {control} | {mean:+.2f} "
+                f"({100 * low:+.2f} to {100 * high:+.2f}) |"
+            )
+
+
 def main() -> None:
     """Print Markdown, study by study."""
     for name in STUDIES:
         if (HERE / name / "store.sqlite").exists():
-            show(Results.load(HERE / name))
+            results = Results.load(HERE / name)
+            show(results)
+            against_controls(results)
 
 
 if __name__ == "__main__":
