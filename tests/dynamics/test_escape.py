@@ -96,3 +96,11 @@ def test_what_cannot_be_asked_is_said(change, message, tmp_path):
     """One line, before or at the step that cannot be done."""
     with pytest.raises(SpecError, match=message):
         run_escape(EscapeSpec.from_dict(WELL | change), tmp_path / "run")
+
+
+def test_where_it_concentrates(tmp_path):
+    """Closed form in one well: U'' = 2 at the minimum, so S = T / 2 and the gap is 2."""
+    marks = run_escape(EscapeSpec.from_dict(WELL | {"monte_carlo": None}), tmp_path).landmarks
+    assert marks.rate == pytest.approx(2, rel=1e-9)
+    assert marks.spread == pytest.approx(math.sqrt(0.15 / 2), rel=1e-9)
+    assert marks.crossover == pytest.approx(math.log(1 + 1 / (0.15 / 2)) / 4, rel=1e-9)

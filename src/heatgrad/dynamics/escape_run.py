@@ -25,6 +25,7 @@ from heatgrad.fokker_planck import (
     HalfSpace,
     Kinetic,
     Langevin,
+    LinearSGD,
     Process,
     Region,
     SGDDiffusion,
@@ -52,6 +53,10 @@ class Landmarks:
         saddle: The pass, or None.
         barrier: Its height over the minimum [loss].
         depth: How much lower the target lies than the minimum [loss].
+        rate: How fast the process forgets its start within the well, linearised [1 / time].
+        spread: Root mean square distance from the minimum in the well, linearised [param].
+        crossover: Until when a start as far as the saddle is drawn in; then noise wins (F.23)
+            [time].
     """
 
     minimum: NDArray[np.float64]
@@ -59,6 +64,9 @@ class Landmarks:
     saddle: NDArray[np.float64] | None
     barrier: float
     depth: float
+    rate: float = math.nan
+    spread: float = math.nan
+    crossover: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -167,7 +175,7 @@ def _landmarks(process: Process, spec: EscapeSpec) -> Values:
         raise SpecError(f"start must lie in a well, found none below it: {bottom.status}")
     values: dict[str, Any] = {"known": True, "minimum": bottom.point.numpy()}
     if spec.target is None:
-        return values
+        return values | _concentration(process, potential, bottom.point, None)
     other = find_minimum(potential, _place(process, torch.tensor(spec.target).double()))
     if other.status != "converged" or bool(torch.allclose(other.point, bottom.point, atol=1e-6)):
         raise SpecError(
@@ -177,12 +185,34 @@ def _landmarks(process: Process, spec: EscapeSpec) -> Values:
     saddle = find_saddle(potential, bottom.point, other.point)
     if saddle.status != "converged":
         raise SpecError(f"no saddle was found between start and target: {saddle.status}")
+    values |= _concentration(process, potential, bottom.point, saddle.point)
     return values | {
         "target": other.point.numpy(),
         "saddle": saddle.point.numpy(),
         "barrier": saddle.value - bottom.value,
         "depth": bottom.value - other.value,
     }
+
+
+def _concentration(
+    process: Process, potential: Callable[[Tensor], Tensor], bottom: Tensor, saddle: Tensor | None
+) -> dict[str, float]:
+    """Return what the linear theory says of the well, where it applies."""
+    if isinstance(process, Kinetic):
+        return {}
+    curvature = torch.func.hessian(potential)(bottom)
+    noise = 2 * process.diffusion(bottom.unsqueeze(0))[0]
+    try:
+        linear = LinearSGD((curvature + curvature.T) / 2, (noise + noise.T) / 2, lr=1.0)
+    except ValueError:  # a flat direction has no steady state
+        return {}
+    found = {
+        "rate": linear.relaxation_rate,
+        "spread": math.sqrt(float(torch.trace(linear.stationary_cov()))),
+    }
+    if saddle is not None:
+        found["crossover"] = linear.crossover_time(float(torch.dist(saddle, bottom)))
+    return found
 
 
 def _read_landmarks(found: Values) -> Landmarks | None:
@@ -194,6 +224,7 @@ def _read_landmarks(found: Values) -> Landmarks | None:
         found.get("saddle"),
         float(found.get("barrier", math.nan)),
         float(found.get("depth", math.nan)),
+        *(float(found.get(name, math.nan)) for name in ("rate", "spread", "crossover")),
     )
 
 

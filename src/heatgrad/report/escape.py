@@ -82,6 +82,13 @@ def _answer(found: EscapeFindings) -> tuple[str, ...]:
             deeper = "deeper" if marks.depth > 0 else "less deep"
             other = f"{deeper} by {abs(marks.depth):.3g}"
         sentences.append(f"The barrier is {marks.barrier:.4g} high; the other well is {other}.")
+    if found.landmarks is not None and not math.isnan(found.landmarks.crossover):
+        marks = found.landmarks
+        sentences.append(
+            f"Within its well, by linear theory, it is drawn in until time {marks.crossover:.3g} "
+            f"from as far as the saddle; then noise holds it {marks.spread:.3g} from the minimum, "
+            f"root mean square."
+        )
     if best is not None:
         words = f"It leaves after {best.value:.5g} on average"
         sentences.append(f"{words}, says the {_NAMES[best.method]}.")
