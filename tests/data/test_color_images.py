@@ -1,6 +1,8 @@
 """CIFAR and SVHN by folder: the published layouts, written small and read again."""
 
 import pickle
+import tokenize
+import zlib
 
 import numpy as np
 import pytest
@@ -125,12 +127,25 @@ class Harmful:
     [
         (pickle.dumps(Harmful()), "it names builtins.print, which is no array"),
         (b"not a pickle", "must be a pickled batch as published, but cannot be read"),
-        (b"", "must be a pickled batch as published"),
+        (b"", "must be a pickled batch as published, .*; fetch it again from https"),
+        (b"c__builtin__\n\xff\n.", "must be a pickled batch as published"),
         (pickle.dumps([1, 2]), r"must hold 'data', found \[\]"),
         (pickle.dumps({b"data": np.zeros((2, 3072), np.uint8)}), r"must hold 'labels', found"),
         (
             pickle.dumps({b"data": np.zeros((2, 10), np.uint8), b"labels": [0, 1]}),
             r"rows of 3072 pixels, found shape \(2, 10\)",
+        ),
+        (
+            pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": [[0], [0, 1]]}),
+            "must be a pickled batch as published, but cannot be read",
+        ),
+        (
+            pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": None}),
+            r"one label for each of its 2 images, found shape \(\)",
+        ),
+        (
+            pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": [0.0, 1.5]}),
+            "must hold labels of an integer type, found float64",
         ),
     ],
 )
@@ -178,6 +193,10 @@ def test_what_is_missing_is_named(tmp_path):
             {"train_images": np.zeros((2, 3, 32, 32), np.uint8), "train_labels": np.array([0, 10])},
             "labels 0 to 9, found 0 to 10",
         ),
+        (
+            {"train_images": np.zeros((2, 3, 32, 32), np.uint8), "train_labels": np.ones(2)},
+            "labels of an integer type, found float64",
+        ),
     ],
 )
 def test_archives_that_do_not_fit(tmp_path, arrays, message):
@@ -188,15 +207,72 @@ def test_archives_that_do_not_fit(tmp_path, arrays, message):
 
 def test_a_damaged_archive_and_a_damaged_mat(tmp_path):
     (tmp_path / "cifar10.npz").write_bytes(b"PK nothing")
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match=r"must be an .npz of arrays, .*; make it again"):
         CIFAR10(root=tmp_path).load(0)
     write_mat(tmp_path)
     (tmp_path / "SVHN" / "test_32x32.mat").write_bytes(b"MATLAB 5.0 nothing")
-    with pytest.raises(DataError, match=r"must be a .mat file, but cannot be read"):
+    with pytest.raises(DataError, match=r"must be a .mat file, but .*; fetch it again from http"):
+        SVHN(root=tmp_path).load(0)
+    savemat(
+        tmp_path / "SVHN" / "test_32x32.mat", {"X": np.zeros((32, 32, 3, 2), "u1"), "y": [1.5, 2]}
+    )
+    with pytest.raises(DataError, match="labels of an integer type, found float64"):
         SVHN(root=tmp_path).load(0)
     savemat(tmp_path / "SVHN" / "test_32x32.mat", {"X": np.zeros(3)})
     with pytest.raises(DataError, match="must hold images 'X' and labels 'y', found"):
         SVHN(root=tmp_path).load(0)
+
+
+def write_ten(root):
+    write_archive(root / "cifar10.npz", last=False, num_classes=10)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [zlib.error("Error -3"), tokenize.TokenError("EOF"), LookupError(), TypeError("x\n" * 300)],
+)
+@pytest.mark.parametrize(
+    ("task", "write", "reader", "place"),
+    [
+        (CIFAR10, write_batches, "heatgrad.data.cifar._ArraysOnly.load", "data_batch_1"),
+        (CIFAR10, write_ten, "numpy.load", "cifar10.npz"),
+        (SVHN, write_mat, "scipy.io.loadmat", "train_32x32.mat"),
+    ],
+)
+def test_what_a_reader_raises_is_one_line(tmp_path, monkeypatch, task, write, reader, place, error):
+    """Errors that were seen of files with a few changed bytes; reasons are cut to 200 letters."""
+
+    def fail(*arguments, **options):
+        raise error
+
+    write(tmp_path)
+    monkeypatch.setattr(reader, fail, raising=False)
+    with pytest.raises(DataError, match=f"{place}' must be .*again from http") as caught:
+        task(root=tmp_path).load(0)
+    assert len(str(caught.value)) < 500 + len(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_member_of_an_archive_is_named(tmp_path):
+    """The bytes of an array changed, so that the checksum of the archive tells."""
+    np.savez_compressed(tmp_path / "cifar10.npz", train_images=drawn(9, 10)[0])
+    content = bytearray((tmp_path / "cifar10.npz").read_bytes())
+    content[2000:2100] = bytes(100)
+    (tmp_path / "cifar10.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"cifar10.npz' must be an .npz of arrays, but cannot"):
+        CIFAR10(root=tmp_path).load(0)
+
+
+def test_memory_that_runs_out_is_no_damage(tmp_path, monkeypatch):
+    """A file is not to be fetched again where the machine is too small."""
+
+    def fail(*arguments, **options):
+        raise MemoryError
+
+    write_ten(tmp_path)
+    monkeypatch.setattr("numpy.load", fail)
+    with pytest.raises(MemoryError):
+        CIFAR10(root=tmp_path).load(0)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,44 @@ def test_theorem_1(boundary, dims, path):
         torch.testing.assert_close(behind, u, rtol=0, atol=1e-12)
 
 
+def on_axis(matrix, delta):
+    """Multiply the first axis of an array by a matrix."""
+    return np.tensordot(matrix, delta, axes=(1, 0))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=str)
+@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("end", ["neumann", "periodic"])
+@pytest.mark.parametrize("shape", [(7,), (6, 3, 2, 2)])
+def test_above_the_bound_it_is_the_scheme_at_a_part_of_the_time_step(shape, end, factor, path):
+    """[Sun] Eq. (4) by NumPy, on a line or over output channels: dt/c, with the a and b of c b_max.
+
+    The PDE is given first, and nothing here is the package's: lr and momentum by (8) at dt, a
+    Laplacian written out, and a nonlinear gradient, arctan(w) + w/2 - 1.
+    """
+    dt, a, n = 0.3, 0.4, shape[0]
+    b = factor / (2 * dt)  # c b_max of one axis
+    lr, momentum = 2 * dt**2 / (2 + a * dt), (2 - a * dt) / (2 + a * dt)
+    lap = np.roll(np.eye(n), 1, axis=0) + np.roll(np.eye(n), -1, axis=0) - 2 * np.eye(n)
+    if end == "neumann":  # what would come in from the other end comes back
+        lap[[0, -1], [-1, 0]] -= 1
+        lap[[0, -1], [0, -1]] += 1
+
+    u = last = np.random.default_rng(0).standard_normal(shape)
+    weight = torch.nn.Parameter(torch.from_numpy(u.copy()))
+    how = {"lr": lr, "momentum": momentum, "diffusion": float(factor), "dims": 0, "boundary": end}
+    optimizer = DiffusionNesterov([weight], **how, **path)
+    step = dt / factor
+    whole = 2 + a * step
+    for _ in range(100):
+        delta = u - last
+        w = u + (2 - a * step) / whole * delta + 2 * step / whole * b * on_axis(lap, delta)
+        np.testing.assert_allclose(weight.detach().numpy(), w, rtol=0, atol=1e-12)
+        last, u = u, w - 2 * step**2 / whole * (np.arctan(w) + w / 2 - 1)
+        weight.grad = weight.detach().atan() + weight.detach() / 2 - 1
+        optimizer.step()
+
+
 def amplification(pde, frequencies):
     """The two roots of [Sun] Eq. (18) at each frequency; rows of angles, one per axis."""
     dt, a, b = pde

@@ -5,12 +5,14 @@ import torch
 from torch import nn
 
 from heatgrad.core.random import stream_generator
+from heatgrad.models import DenseNet, ResNet
 from heatgrad.optim import (
     DiffusionNesterov,
     MomentumMatchedNesterov,
     NormMatchedPlaceboNesterov,
     PlaceboDiffusionNesterov,
     RefinedNesterov,
+    diffusion_groups,
     refine,
 )
 
@@ -114,6 +116,31 @@ def test_refined_is_sgd_at_the_refined_values(diffusion):
     )
     found = stepped(RefinedNesterov, diffusion=diffusion)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: ResNet((3, 8, 8), 10, depth=8, width=4),
+        lambda: DenseNet((3, 8, 8), 10, depth=10, growth=4),  # with 1 by 1 convolutions
+    ],
+)
+@pytest.mark.parametrize("diffusion", [2.0, 4.0])
+def test_refined_is_one_training_whatever_the_direction(build, diffusion):
+    """To the last bit: the same tensors take the same step, and nothing goes along an axis."""
+    ends = []
+    for kind in ("conv_out", "conv_in", "conv_spatial"):
+        torch.manual_seed(0)
+        model = build()
+        groups = diffusion_groups(model, kind, diffusion=diffusion)
+        optimizer = RefinedNesterov(groups, lr=0.1, weight_decay=1e-4)
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            model(torch.randn(4, 3, 8, 8)).square().mean().backward()
+            optimizer.step()
+        ends.append(model.state_dict())
+    for end in ends[1:]:
+        assert all(torch.equal(end[name], value) for name, value in ends[0].items())
 
 
 @pytest.mark.parametrize("boundary", ["neumann", "periodic", "dirichlet"])

@@ -138,6 +138,21 @@ def test_the_demo_is_the_papers_comparison():
     assert study.confirmatory == ("diffusion 0.1",)
 
 
+def test_every_refined_amount_of_directions_has_its_fair_baseline():
+    """The refined step without diffusion; along any axis of the same convolutions it is one."""
+
+    def amounts(kind):
+        arms = [arm.options for arm in load_study("directions").arms.values() if arm.kind == kind]
+        return {
+            ("conv" if group.startswith("conv") else group, options["diffusion"])
+            for options in arms
+            for group in options["groups"]
+            if options["diffusion"] > 1
+        }
+
+    assert amounts("RefinedNesterov") == amounts("DiffusionNesterov")
+
+
 def test_the_family_is_all_confirmatory_arms_on_all_tasks_with_a_verdict(spec):
     """Two arms on two tasks of 8 and 20 blocks are 4 tests; a task of 7 adds none."""
     spiral = spec()["tasks"]["spiral"]

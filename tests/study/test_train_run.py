@@ -2,12 +2,15 @@
 
 import copy
 import csv
+import os
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from heatgrad.core.errors import RunError, SpecError, StoreError
+from heatgrad.data import Task
 from heatgrad.study import TrainSpec, run_training
 from heatgrad.study.trial import run_trial
 from heatgrad.training import Checkpoints
@@ -143,6 +146,36 @@ def test_when_memory_runs_out_the_remedy_is_said(values, tmp_path, error):
         run(values, tmp_path, on_step=fail)
 
 
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("trial.load_data", r"memory ran out before the first step \(CUDA out .*num_train"),
+        ("trial.Dataset.to", r"memory ran out before the first step \(CUDA out .*num_train"),
+        ("trial.Training", r"training: memory ran out \(CUDA out of memory\.\); take fewer"),
+    ],
+)
+def test_before_the_start_too(values, tmp_path, monkeypatch, place, message):
+    def fail(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(f"heatgrad.study.{place}", fail)
+    with pytest.raises(RunError, match=message):
+        run(values, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_and_while_data_are_read(values, tmp_path):
+    values["task"] = {"kind": "tests.study.test_train_run:TooLarge"}
+    with pytest.raises(RunError, match=r"task: memory ran out \(MemoryError\); .* \(num_train"):
+        run(values, tmp_path)
+
+
+class TooLarge(Task):
+    def generate(self, seed):
+        """Raise what reading too much does."""
+        raise MemoryError
+
+
 def test_an_error_of_the_user_s_own_is_one_line_and_a_traceback(values, tmp_path):
     def fail(examples):
         raise KeyError("mine")
@@ -150,6 +183,47 @@ def test_an_error_of_the_user_s_own_is_one_line_and_a_traceback(values, tmp_path
     with pytest.raises(RunError, match=r"the training stopped with KeyError: 'mine'; .*error.txt"):
         run(values, tmp_path, on_step=fail)
     assert "raise KeyError" in (tmp_path / "error.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SafetensorError("Error while serializing: I/O error: No space left on device"),
+        OSError(28, "No space left on device"),
+    ],
+)
+def test_a_full_disk_at_the_end_is_said_and_gone_on_from(values, tmp_path, monkeypatch, error):
+    def full(tensors, path):
+        path.write_bytes(b"half of it")
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("heatgrad.study.train_run.save_file", full)
+        with pytest.raises(RunError, match=r"weights.safetensors' \(.*No space left.*goes on$"):
+            run(values, tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoints", "curves.csv"]
+    trained = run(values, tmp_path)
+    assert load_file(trained.weights)
+
+
+def test_files_are_what_the_umask_says(values, tmp_path):
+    before = os.umask(0o027)
+    try:
+        trained = run(values, tmp_path)
+    finally:
+        os.umask(before)
+    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert trained.weights in files
+    assert {oct(p.stat().st_mode & 0o777) for p in files} == {"0o640"}
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "curves.csv"])
+def test_the_files_of_others_are_not_overwritten(values, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(StoreError, match=f"{name}' would be overwritten, .*give another folder"):
+        run(values, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
 
 
 def test_a_full_disk_keeps_the_epochs_before(values, tmp_path, monkeypatch):

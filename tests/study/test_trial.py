@@ -1,9 +1,11 @@
 """One trial: repeatable to the bit, matched to its block's others, stopped when it diverges."""
 
+import warnings
+
 import pytest
 import torch
 
-from heatgrad.core.errors import SpecError
+from heatgrad.core.errors import HeatgradWarning, SpecError
 from heatgrad.data import Spiral
 from heatgrad.optim import DiffusionNesterov, diffusion_groups
 from heatgrad.study import StudySpec, load_study
@@ -127,6 +129,16 @@ def test_groups_that_a_network_lacks_are_refused_before_the_run(spec):
     study = load_study(spec(arms=arms, baseline="conv", confirmatory=[]))
     with pytest.raises(SpecError, match=r"arms\.conv: the model has no parameter of kind 'conv_ou"):
         check_study(study)
+
+
+def test_what_a_schedule_warns_of_is_said_once_a_task(spec):
+    """Two epochs of a fall of ten, three arms: when it starts, and not when a study is read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        study = load_study(spec(schedule={"kind": "cosine-restarts"}))
+    with pytest.warns(HeatgradWarning) as raised:
+        check_study(study)
+    assert [str(w.message)[:31] for w in raised] == ["tasks.spiral: cosine-restarts: "]
 
 
 def test_a_trial_that_diverges_stops_and_says_so(spec):

@@ -1,11 +1,12 @@
 """Checkpoints: a training goes on bit for bit, and a broken write leaves the one before."""
 
 import errno
+import json
 
 import pytest
 import torch
 
-from heatgrad.core.errors import RunError, StoreError
+from heatgrad.core.errors import HeatgradWarning, RunError, StoreError
 from heatgrad.data import Digits, Pixels
 from heatgrad.models import SimpleCNN
 from heatgrad.optim import DiffusionNesterov
@@ -32,7 +33,7 @@ OPTIMIZERS = {
 def made(data, name="velocity", channels=4, recipe=RECIPE):
     model = initialised(lambda: SimpleCNN((1, 8, 8), 10, channels=(channels, 4), hidden=8), seed=0)
     optimizer = OPTIMIZERS[name](model.parameters())
-    scheduler = SCHEDULES["cosine-restarts"](optimizer, EPOCHS, first=2)
+    scheduler = SCHEDULES["cosine-restarts"](optimizer, EPOCHS, first=2, factor=1)
     return Training(
         model,
         optimizer,
@@ -137,8 +138,65 @@ def test_a_damaged_one_is_named(data, tmp_path, name):
     checkpoints = Checkpoints(tmp_path, identity="a")
     run(made(data), checkpoints, [], stop=1)
     (tmp_path / "epoch-000001" / name).write_bytes(b"nothing")
-    with pytest.raises(StoreError, match=r"epoch-000001' is damaged .*remove it"):
+    with pytest.raises(StoreError, match=r"000001' is damaged .*remove it: .* from the start$"):
         checkpoints.restore(made(data))
+
+
+def test_what_is_left_is_named(data, tmp_path):
+    checkpoints = Checkpoints(tmp_path, identity="a")
+    run(made(data), checkpoints, [], stop=2)
+    (tmp_path / "epoch-000002" / "state.pt").write_bytes(b"nothing")
+    with pytest.raises(StoreError, match=r"000002' is damaged .* goes on from '.*epoch-000001'$"):
+        checkpoints.restore(made(data))
+
+
+def about(data, folder):
+    """Train an epoch; return its checkpoints, and the words of it with their file."""
+    checkpoints = Checkpoints(folder, identity="a")
+    run(made(data), checkpoints, [], stop=1)
+    file = folder / "epoch-000001" / "about.json"
+    return checkpoints, json.loads(file.read_text()), file
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda about: [about],
+        lambda about: "a",
+        lambda about: about | {"records": about["records"][0]},
+        lambda about: about | {"records": [about["records"][0] | {"more": 1}]},
+        lambda about: about | {"records": [{}]},
+        lambda about: about | {"records": None},
+        lambda about: {"identity": "a"},
+    ],
+)
+def test_words_of_another_form_are_damage(data, tmp_path, change):
+    checkpoints, found, file = about(data, tmp_path)
+    file.write_text(json.dumps(change(found)))
+    with pytest.raises(StoreError, match=r"epoch-000001' is damaged \(\w+Error: .*remove it"):
+        checkpoints.restore(made(data))
+
+
+def test_another_version_of_pytorch_is_warned_of(data, tmp_path):
+    checkpoints, found, file = about(data, tmp_path)
+    assert len(checkpoints.restore(made(data))) == 1  # of the same, nothing
+    file.write_text(json.dumps(found | {"torch": "1.0.0"}))
+    with pytest.warns(HeatgradWarning, match=r"written by PyTorch 1\.0\.0, .* install that"):
+        assert len(checkpoints.restore(made(data))) == 1
+
+
+def test_memory_that_runs_out_is_no_damage(data, tmp_path, monkeypatch):
+    """Nobody is told to remove a checkpoint that is whole."""
+    checkpoints, *_ = about(data, tmp_path)
+
+    def fail(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    for place in ("heatgrad.training.checkpoint.load_file", "torch.nn.Module.load_state_dict"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, fail)
+            with pytest.raises(torch.OutOfMemoryError):
+                checkpoints.restore(made(data))
 
 
 def test_at_least_one_is_kept(tmp_path):

@@ -1,12 +1,15 @@
 """Losses, scores, probes and schedules against closed forms and brute force."""
 
 import math
+import re
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from heatgrad.core.errors import HeatgradWarning
 from heatgrad.optim import DiffusionSGD, NormMatchedSGD
 from heatgrad.training import LOSSES, SCHEDULES, evaluate, probe_gradient, train
 
@@ -60,6 +63,37 @@ def test_evaluate_scores_without_dropout_and_restores_the_mode(blobs):
         assert model.training is mode
     assert model[2].num_batches_tracked == 0
     assert all(p.grad is None for p in model.parameters())
+
+
+class Small(nn.Module):
+    """Stands for a GPU whose memory suffices for a few examples."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most, self.taken = most, []
+
+    def forward(self, x):
+        """Return two of the inputs as logits, if the batch is small enough."""
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        self.taken.append(len(x))
+        return x[:, :2].double()
+
+
+@pytest.mark.parametrize(("most", "taken"), [(20, [20]), (7, [5] * 4), (1, [1] * 20)])
+def test_where_memory_runs_out_smaller_parts_score_the_same(blobs, most, taken):
+    """2048, halved to what fits: the score is that of all at once."""
+    data, loss = blobs(noise=0.2), LOSSES["squared_error"]
+    model, whole = Small(most), evaluate(Small(20), data, loss=loss)
+    score = evaluate(model, data, loss=loss, batch_size=20)
+    assert model.taken == taken
+    assert score.loss == pytest.approx(whole.loss, rel=1e-13)
+    assert (score.accuracy, score.accuracy_clean) == (whole.accuracy, whole.accuracy_clean)
+
+
+def test_where_not_even_one_fits_it_is_said(blobs):
+    with pytest.raises(torch.OutOfMemoryError):
+        evaluate(Small(0), blobs(), loss=LOSSES["squared_error"])
 
 
 def parameters():
@@ -121,6 +155,7 @@ def test_every_schedule_has_its_test():
     assert {*CLOSED_FORMS, "cosine-restarts"} == set(SCHEDULES)
 
 
+@pytest.mark.filterwarnings("ignore:cosine-restarts")  # a last fall may be cut off
 @pytest.mark.parametrize(("first", "factor"), [(1, 1), (3, 2), (4, 1), (10, 2)])
 def test_restarts_are_torch_s(first, factor):
     """Epoch by epoch as `CosineAnnealingWarmRestarts`, whose floor is a rate and not a share."""
@@ -140,6 +175,29 @@ def test_restarts_are_torch_s(first, factor):
             scheduler.step()
         rates.append(found)
     assert rates[0] == pytest.approx(rates[1], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "options", "words"),
+    [
+        (100, {}, r"as 70 or 150 do, got 100, of which the last still has 71 %"),
+        (5, {}, r"as 10 do, got 5, of which the last still has 65 %"),
+        (150, {}, None),
+        (148, {}, None),
+        (9, {"first": 3}, None),
+        (3, {"first": 1, "factor": 1}, None),
+    ],
+)
+def test_a_high_end_is_warned_of(epochs, options, words):
+    """By hand: falls end after 10, 30, 70 and 150; (1 + cos(29 pi / 80)) / 2 = 0.71."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        SCHEDULES["cosine-restarts"](optimizer, epochs, **options)
+    assert len(raised) == (words is not None)
+    if words:
+        assert raised[0].category is HeatgradWarning
+        assert re.search(words, str(raised[0].message))
 
 
 @pytest.mark.parametrize("options", [{"first": 0}, {"factor": 1.5}, {"final": -1.0}])

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from heatgrad.training import Training
+from heatgrad.core.errors import SpecError
+from heatgrad.training import ALONE, Training, joined
 
 SPEC = """
 name = "together"
@@ -89,6 +90,51 @@ def test_so_do_two_that_hold_a_part_of_the_network_each_and_they_go_on(alone, tm
     words, again = train(tmp_path, "together", world=2)
     assert "going on after epoch 1" in words
     assert all(torch.equal(again[name], value) for name, value in together.items())
+
+
+STARTED = {
+    "WORLD_SIZE": "2",
+    "RANK": "0",
+    "LOCAL_RANK": "0",
+    "MASTER_ADDR": "localhost",
+    "MASTER_PORT": "29500",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"RANK": None}, "which needs what torchrun sets, got no RANK; start them with torchrun"),
+        ({"RANK": "first"}, "got RANK 'first'; start them"),
+        ({"RANK": "2"}, "got RANK 2 of WORLD_SIZE 2; start"),
+        ({"WORLD_SIZE": "two"}, "got WORLD_SIZE 'two'; start"),
+        ({"WORLD_SIZE": "0"}, "got RANK 0 of WORLD_SIZE 0; start"),
+        ({"MASTER_ADDR": None}, "got no MASTER_ADDR; start"),
+        ({"MASTER_PORT": None}, "got no MASTER_PORT; start"),
+        ({"LOCAL_RANK": None}, "got no LOCAL_RANK; start"),
+        ({"LOCAL_RANK": "1"}, "a GPU for each, got LOCAL_RANK 1 where 1 are seen; start 1 a machi"),
+    ],
+)
+def test_processes_that_cannot_meet_are_refused_at_once(monkeypatch, changes, message):
+    for name, value in (STARTED | changes).items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with (
+        pytest.raises(SpecError, match=f"{message}.*, or unset WORLD_SIZE to train in one$"),
+        joined("cuda"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("size", [None, "1"])
+def test_one_by_itself_is_alone(monkeypatch, size):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if size is not None:
+        monkeypatch.setenv("WORLD_SIZE", size)
+    with joined("cpu") as processes:
+        assert processes is ALONE
 
 
 class Two:

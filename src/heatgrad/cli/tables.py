@@ -27,7 +27,12 @@ def print_study(study: StudySpec, place: str | Path) -> None:
 
 def print_estimate(study: StudySpec, place: str | Path, *, workers: int) -> None:
     """Print trials, steps and the estimated time of a study that is not run."""
-    result = estimate(study, place, workers=workers)
+    with text_console(stderr=True).status("timing") as shown:  # on a terminal only
+
+        def tell(done: int, total: int) -> None:
+            shown.update(f"timing: {done} of {total} arms and tasks")
+
+        result = estimate(study, place, workers=workers, on_timed=tell)
     console = text_console()
     console.print(f"study {study.name}, into {shown_place(place)} (dry run: nothing is written)")
     table = Table("task", "trials", "steps a trial", "seconds a trial (estimated)")

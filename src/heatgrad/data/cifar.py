@@ -1,20 +1,27 @@
 """CIFAR-10 and CIFAR-100, read from their published files or from an archive of arrays."""
 
 import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
 from heatgrad.core.errors import DataError
 from heatgrad.data.dataset import Pixels
-from heatgrad.data.images import ImageTask, Part, Source, checked_images, first_that_exists
+from heatgrad.data.images import (
+    ImageTask,
+    Part,
+    Source,
+    checked_images,
+    first_that_exists,
+    unreadable,
+)
 
 __all__ = ["CIFAR10", "CIFAR100"]
 
@@ -42,11 +49,16 @@ class _CIFARLayout(ImageTask):
         what = f"its folder {self._folder} or an archive {self._archive} of arrays"
         path = first_that_exists(self._source, [root / self._folder, root / self._archive], what)
         if path.suffix == ".npz":
-            images, labels = _read_archive(path, part)
+            read = {path: _read_archive(path, part)}
         else:
-            batches = [_read_batch(path / name, self._labels) for name in self._files[part]]
-            images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        return checked_images(path, images, labels, num_classes=self._source.num_classes)
+            files = [path / name for name in self._files[part]]
+            read = {file: _read_batch(file, self._labels) for file in files}
+        checked = [
+            checked_images(file, *arrays, num_classes=self._source.num_classes)
+            for file, arrays in read.items()
+        ]
+        images, labels = (torch.cat(parts) for parts in zip(*checked, strict=True))
+        return images, labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,22 +154,26 @@ def _read_batch(path: Path, labels: str) -> Arrays:
     try:
         with path.open("rb") as file:
             content = _ArraysOnly(file, encoding="bytes").load()
+        content = content if isinstance(content, dict) else {}
+        keys = {name: name.encode() for name in ("data", labels)}
+        arrays = {name: np.asarray(content[key]) for name, key in keys.items() if key in content}
     except FileNotFoundError:
         raise DataError(f"no file at '{path}'; fetch all of it again from {_PUBLISHED}") from None
-    except (OSError, pickle.UnpicklingError, EOFError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"'{path}' must be a pickled batch as published, but cannot be read ({reason}); fetch "
-            f"it again from {_PUBLISHED}"
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged pickle may raise anything
+        raise unreadable(
+            path,
+            error,
+            required="a pickled batch as published",
+            remedy=f"fetch it again from {_PUBLISHED}",
         ) from error
-    content = content if isinstance(content, dict) else {}
-    missing = [key for key in ("data", labels) if key.encode() not in content]
-    if missing:
+    if missing := [name for name in keys if name not in arrays]:
         raise DataError(f"'{path}' must hold '{missing[0]}', found {sorted(map(_text, content))}")
-    images = np.asarray(content[b"data"])
+    images = arrays["data"]
     if images.ndim != 2 or images.shape[1] != 3072:
         raise DataError(f"'{path}' must hold rows of 3072 pixels, found shape {images.shape}")
-    return images.reshape(-1, 3, 32, 32), np.asarray(content[labels.encode()])
+    return images.reshape(-1, 3, 32, 32), arrays[labels]
 
 
 def _text(key: object) -> str:
@@ -170,8 +186,15 @@ def _read_archive(path: Path, part: Part) -> Arrays:
         with np.load(path, allow_pickle=False) as archive:
             found = sorted(archive)
             arrays = [archive[name] for name in names if name in archive]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"'{path}' is damaged ({error}); make it again") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged archive may raise anything
+        raise unreadable(
+            path,
+            error,
+            required="an .npz of arrays",
+            remedy=f"make it again, of the files that can be fetched again from {_PUBLISHED}",
+        ) from error
     if missing := [name for name in names if name not in found]:
         raise DataError(f"'{path}' must hold the array '{missing[0]}', found {found}")
     images, labels = arrays

@@ -21,7 +21,15 @@ from heatgrad.data.noise import check_rate
 from heatgrad.data.split import stratified_subset
 from heatgrad.data.task import Task
 
-__all__ = ["ImageTask", "Part", "Source", "checked_images", "data_root", "first_that_exists"]
+__all__ = [
+    "ImageTask",
+    "Part",
+    "Source",
+    "checked_images",
+    "data_root",
+    "first_that_exists",
+    "unreadable",
+]
 
 Part = Literal["train", "test"]
 
@@ -138,6 +146,19 @@ def first_that_exists(source: Source, paths: Sequence[Path], what: str) -> Path:
     )
 
 
+def unreadable(path: Path, error: Exception, *, required: str, remedy: str) -> DataError:
+    """Return what is said of a file that cannot be read, whatever its reader has raised.
+
+    Args:
+        path: Of the file.
+        error: Of the reader; its words are cut to 200 characters.
+        required: What the file must be.
+        remedy: What to do.
+    """
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return DataError(f"'{path}' must be {required}, but cannot be read ({reason}); {remedy}")
+
+
 def checked_images(
     path: Path, images: NDArray[np.uint8], labels: NDArray[np.integer], *, num_classes: int
 ) -> tuple[UInt8[Tensor, "n c h w"], Int64[Tensor, " n"]]:
@@ -162,6 +183,8 @@ def checked_images(
             f"'{path}' must hold one label for each of its {len(images)} images, found shape "
             f"{labels.shape}"
         )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"'{path}' must hold labels of an integer type, found {labels.dtype}")
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= num_classes:
         found = f"found {labels.min()} to {labels.max()}" if len(labels) else "found none"
         raise DataError(f"'{path}' must hold labels 0 to {num_classes - 1}, {found}")

@@ -5,15 +5,25 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import torch
 from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
 from heatgrad.core.errors import DataError
 from heatgrad.data.dataset import Pixels
-from heatgrad.data.images import ImageTask, Part, Source, checked_images, first_that_exists
+from heatgrad.data.images import (
+    ImageTask,
+    Part,
+    Source,
+    checked_images,
+    first_that_exists,
+    unreadable,
+)
 
 __all__ = ["SVHN"]
+
+_PUBLISHED = "http://ufldl.stanford.edu/housenumbers/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +58,7 @@ class SVHN(ImageTask):
 
     _source: ClassVar[Source] = Source(
         "SVHN",
-        "http://ufldl.stanford.edu/housenumbers/",
+        _PUBLISHED,
         10,
         Pixels((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
     )
@@ -57,26 +67,34 @@ class SVHN(ImageTask):
         names = [part, "extra"] if part == "train" and self.extra else [part]
         paths = [root / "SVHN" / f"{name}_32x32.mat" for name in names]
         read = [_read_mat(first_that_exists(self._source, [path], "it")) for path in paths]
-        images, labels = (np.concatenate(parts) for parts in zip(*read, strict=True))
-        return checked_images(paths[0], images, labels % 10, num_classes=10)
+        checked = [
+            checked_images(path, *arrays, num_classes=10)
+            for path, arrays in zip(paths, read, strict=True)
+        ]
+        images, labels = (torch.cat(parts) for parts in zip(*checked, strict=True))
+        return images, labels
 
 
 def _read_mat(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
     from scipy.io import loadmat  # slow to import, and only this task needs it
-    from scipy.io.matlab import MatReadError
 
     try:
         content = loadmat(path)
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"'{path}' must be a .mat file, but cannot be read ({reason})") from error
-    missing = [name for name in ("X", "y") if name not in content]
-    if missing or content["X"].ndim != 4:
+        arrays = [np.asarray(content[name]) for name in ("X", "y") if name in content]
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        raise unreadable(
+            path, error, required="a .mat file", remedy=f"fetch it again from {_PUBLISHED}"
+        ) from error
+    if len(arrays) < 2 or arrays[0].ndim != 4:
         found = sorted(name for name in content if not name.startswith("__"))
         raise DataError(f"'{path}' must hold images 'X' and labels 'y', found {found}")
-    labels = content["y"].reshape(-1)
+    images, labels = np.moveaxis(arrays[0], (3, 2), (0, 1)), arrays[1].reshape(-1)
+    if not np.issubdtype(labels.dtype, np.integer):
+        return images, labels  # which is refused
     if len(labels) and (labels.min() < 1 or labels.max() > 10):
         raise DataError(
             f"'{path}' must hold labels 1 to 10, found {labels.min()} to {labels.max()}"
         )
-    return np.moveaxis(content["X"], (3, 2), (0, 1)), labels
+    return images, labels % 10
