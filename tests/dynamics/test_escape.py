@@ -89,6 +89,8 @@ def _point(spec):
         ({"process": WELL["process"] | {"temperature": 0.0}}, "temperature"),
         ({"process": WELL["process"] | {"potential": "double-wel"}}, "did you mean 'double-well'"),
         ({"region": {"kind": "half-space", "normal": [1.0], "offset": -3.0}}, "inside"),
+        ({"region": {"kind": "ball", "center": [0.0, 0.0], "radius": 2.0}}, "region must have 1"),
+        ({"grid": {"low": [-2.5], "high": [2.5], "n": [2]}}, "grid.n"),
         ({"speed": 1}, "unknown key 'speed'"),
     ],
 )

@@ -30,6 +30,18 @@ OWN = '''
         return torch.ones(1, dtype=torch.float64) + seed
 
 
+    def endless(x):
+        return x.sum() * float("inf")
+
+
+    def vector(x):
+        return x**2
+
+
+    def single(seed):
+        return torch.ones(1)
+
+
     def broken(x):
         raise RuntimeError("no loss today")
 '''
@@ -99,9 +111,31 @@ def test_presets_can_be_read(name):
         ({"sweep": {"net": "soft"}}, "did you mean 'softplus'"),
         ({"nets": {"a": of_own("broken")}}, "no loss today"),
         ({"nets": {"a": of_own("missing")}}, "cannot import loss"),
+        ({"nets": {"a": of_own("endless")}}, "nets.a: the loss must be finite"),
+        ({"nets": {"a": of_own("vector")}}, "nets.a"),
+        ({"nets": {"a": of_own("bowl") | {"start": "own_losses:single"}}}, "float64"),
+        (
+            {"nets": {"a": of_own("bowl")}, "descent": {"nets": ["a"], "steps": 5}},
+            "leave 'sgd' out",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_said(change, message, own, tmp_path):
     """One line, naming the net."""
     with pytest.raises(SpecError, match=message):
         run_flow(FlowSpec.from_dict(SPEC | change), tmp_path / "run")
+
+
+def test_names_that_are_alike_are_kept_apart(own, tmp_path):
+    """Neither characters that a file cannot have nor capitals make two nets one."""
+    nets = {"a b": of_own("away"), "a_b": of_own("bowl"), "A_b": of_own("away")}
+    found = run_flow(FlowSpec.from_dict(SPEC | {"nets": nets}), tmp_path / "run")
+    words = {flow.net: flow.trajectory.verdict().word for flow in found.flows}
+    assert words == {"a b": "diverges", "a_b": "converges", "A_b": "diverges"}
+
+
+def test_a_loss_of_ones_own_has_no_samples(own, tmp_path):
+    """Gradient descent and Adam stand beside its flow, SGD does not."""
+    spec = SPEC | {"nets": {"bowl": of_own("bowl")}, "descent": {"steps": 5}}
+    found = run_flow(FlowSpec.from_dict(spec), tmp_path / "run")
+    assert [run.optimizer for run in found.descents] == ["gd", "adam"]

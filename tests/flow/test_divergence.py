@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from heatgrad.core.shares import wilson
 from heatgrad.flow import (
     ACTIVATIONS,
     descend,
@@ -14,7 +15,6 @@ from heatgrad.flow import (
     random_start,
     valley_start,
 )
-from heatgrad.flow.sweep import wilson
 
 # The power k of L ~ R^-k that each 1-2-1 net's flow is seen to settle on: 4 where the fourth
 # derivative has a zero at which the second has none, 2 elsewhere.

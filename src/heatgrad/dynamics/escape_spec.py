@@ -125,18 +125,25 @@ class BoxSpec(Spec):
         return Box(self.low, self.high)
 
 
+def _sides_of(region: HalfSpaceSpec | BallSpec | BoxSpec) -> tuple[Point, ...]:
+    """Return what must have as many coordinates as a point."""
+    if isinstance(region, BoxSpec):
+        return region.low, region.high
+    return (region.normal,) if isinstance(region, HalfSpaceSpec) else (region.center,)
+
+
 class GridSpec(Spec):
     """The grid of the Fokker-Planck equation.
 
     Attributes:
         low: Lower corner; sides reflect.
         high: Upper corner.
-        n: Cells along each side.
+        n: Cells along each side, at least 4.
     """
 
     low: Point = Field(strict=False)
     high: Point = Field(strict=False)
-    n: tuple[Positive, ...] = Field(strict=False)
+    n: tuple[Annotated[int, Field(ge=4)], ...] = Field(strict=False)
 
     @model_validator(mode="after")
     def _as_many(self) -> "GridSpec":
@@ -204,6 +211,10 @@ class EscapeSpec(Spec):
         ):
             if count != dim:
                 raise ValueError(f"{name} must have {dim} coordinates as start, got {count}")
+        sides = () if self.region is None else _sides_of(self.region)
+        for side in sides:
+            if len(side) != dim:
+                raise ValueError(f"region must have {dim} coordinates as start, got {len(side)}")
         if self.times and self.grid is None:
             raise ValueError("times need a table [grid], on which densities are computed")
         return self

@@ -13,6 +13,7 @@ from torch import Tensor
 from heatgrad.core.environment import describe_environment
 from heatgrad.core.errors import SpecError
 from heatgrad.core.random import stream_generator
+from heatgrad.core.spec import digest
 from heatgrad.dynamics.flow_spec import FlowSpec, SweepSpec, check_start
 from heatgrad.dynamics.steps import Steps, Values
 from heatgrad.flow import (
@@ -113,7 +114,7 @@ def run_flow(spec: FlowSpec, out: str | Path, *, tell: Tell = lambda what: None)
             check_start(problems[name], start, name)
             kept = once(
                 f"flow-{_plain(name)}-{seed}",
-                lambda: _followed(spec, problems[name], start),  # noqa: B023
+                lambda: _built(name, lambda: _followed(spec, problems[name], start)),  # noqa: B023
             )
             flows.append(FlowFinding(name, seed, _trajectory(kept)))
     descents = []
@@ -121,9 +122,14 @@ def run_flow(spec: FlowSpec, out: str | Path, *, tell: Tell = lambda what: None)
         for name in spec.descent.nets or spec.nets:
             start = spec.nets[name].start_of(problems[name], 0)
             for optimizer in spec.descent.optimizers:
+                if optimizer == "sgd" and spec.nets[name].loss is not None:
+                    continue
                 kept = once(
                     f"descent-{_plain(name)}-{optimizer}",
-                    lambda: _descended(spec, problems[name], start, optimizer),  # noqa: B023
+                    lambda: _built(
+                        name,  # noqa: B023
+                        lambda: _descended(spec, problems[name], start, optimizer),  # noqa: B023
+                    ),
                 )
                 curves = (kept[key] for key in ("steps", "loss", "norm"))
                 descents.append(DescentFinding(name, optimizer, *curves))
@@ -139,13 +145,16 @@ def _built(name: str, make: Callable[[], Any]) -> Any:
         return make()
     except SpecError:
         raise
-    except Exception as error:  # a function of the user's own may raise anything
+    except (ValueError, TypeError) as error:
         raise SpecError(f"nets.{name}: {error}") from error
+    except Exception as error:  # a function of the user's own may raise anything
+        raise SpecError(f"nets.{name}: {type(error).__name__}: {error}") from error
 
 
 def _plain(name: str) -> str:
-    """Return a name as part of a file's."""
-    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
+    """Return a name as part of a file's, another for another name."""
+    plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
+    return plain if plain == name.lower() else f"{plain}-{digest(name)[:8]}"
 
 
 def _followed(spec: FlowSpec, problem: Any, start: Tensor) -> Values:

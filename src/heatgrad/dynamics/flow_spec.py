@@ -1,5 +1,6 @@
 """The specification of gradient flows: networks, starts, and how long."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -90,7 +91,8 @@ class DescentSpec(Spec):
         optimizers: Of `"gd"`, `"sgd"` and `"adam"`.
         lr: Learning rate.
         steps: How many.
-        nets: Networks that are trained; all by default.
+        nets: Networks that are trained; all by default, losses of one's own without `"sgd"`, for
+            they have no samples.
     """
 
     optimizers: tuple[Optimizer, ...] = Field(default=("gd", "sgd", "adam"), strict=False)
@@ -155,6 +157,12 @@ class FlowSpec(Spec):
         for key, net in named:
             if net not in self.nets:
                 raise ValueError(f"{key} names an unknown net '{net}'; {nearest(net, self.nets)}")
+        for net in self.descent.nets if self.descent and "sgd" in self.descent.optimizers else ():
+            if self.nets[net].loss is not None:
+                raise ValueError(
+                    f"descent.nets names '{net}', a loss of your own, which has no samples; leave "
+                    f"'sgd' out of descent.optimizers, or it out of descent.nets"
+                )
         if self.sweep and self.nets[self.sweep.net].loss is not None:
             raise ValueError("sweep.net must be a network, not a loss of your own")
         return self
@@ -185,5 +193,5 @@ def check_start(problem: Any, start: Tensor, name: str) -> None:
         value = float(problem(start))
     except Exception as error:  # a loss of the user's own may raise anything
         raise SpecError(f"nets.{name}: {type(error).__name__}: {error}") from error
-    if value != value:
-        raise SpecError(f"nets.{name}: the loss must be finite at the start, got NaN")
+    if not math.isfinite(value):
+        raise SpecError(f"nets.{name}: the loss must be finite at the start, got {value:g}")

@@ -34,7 +34,8 @@ class _Record:
     energy: float = 0.0
 
     def add(self, t: float, loss: float, theta: NDArray[np.float64], speed: float) -> None:
-        norm = float(np.linalg.norm(theta))
+        with np.errstate(over="ignore"):  # of a flow that blows up
+            norm = float(np.linalg.norm(theta))
         self.rows.append((t, loss, norm, speed, self.length, self.energy))
         if self.keeps:
             self.places.append(theta)
@@ -42,9 +43,10 @@ class _Record:
     def travel(self, step: Step, start: float, end: float) -> None:
         """Add a piece of a step to the length and the energy: Eqs. (A.2) and (A.3)."""
         half = (end - start) / 2
-        squares = (step.velocity(start + half * (1 + _NODES)) ** 2).sum(axis=1)
-        self.energy += half * float(_WEIGHTS @ squares)
-        self.length += half * float(_WEIGHTS @ np.sqrt(squares))
+        with np.errstate(over="ignore"):
+            squares = (step.velocity(start + half * (1 + _NODES)) ** 2).sum(axis=1)
+            self.energy += half * float(_WEIGHTS @ squares)
+            self.length += half * float(_WEIGHTS @ np.sqrt(squares))
 
 
 def follow(

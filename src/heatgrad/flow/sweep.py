@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.stats import norm as normal
 from torch import Tensor
 
+from heatgrad.core.shares import wilson
 from heatgrad.flow.integrate import Method, gradient_flow
 from heatgrad.flow.problem import Loss
 from heatgrad.flow.verdict import Word
 
-__all__ = ["DivergenceByStart", "divergence_by_start", "wilson"]
+__all__ = ["DivergenceByStart", "divergence_by_start"]
 
 
 @dataclass(frozen=True)
@@ -163,25 +163,3 @@ def _binned(
     for row, word in zip(which, words, strict=True):
         counts[row, kinds.index(word)] += 1
     return edges, counts
-
-
-def wilson(
-    hits: NDArray[np.int64], total: NDArray[np.int64], *, confidence: float = 0.95
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    r"""Return the ends of Wilson's interval of each share; NaN where there was no trial.
-
-    $$\frac{\hat p + z^2/2n \pm z \sqrt{\hat p (1 - \hat p)/n + z^2/4n^2}}{1 + z^2/n} \tag{A.18}$$
-
-    Example:
-        >>> low, high = wilson(np.array([5]), np.array([10]))
-        >>> low.round(4).tolist(), high.round(4).tolist()
-        ([0.2366], [0.7634])
-    """
-    z = float(normal.ppf((1 + confidence) / 2))
-    n = np.where(total > 0, total, 1).astype(np.float64)
-    share = hits / n
-    middle = share + z**2 / (2 * n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    ends = [(middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1)]
-    low, high = (np.where(total > 0, np.clip(end, 0, 1), math.nan) for end in ends)
-    return low, high

@@ -284,7 +284,10 @@ def _judge(
 def _growing(window: _Window, high: float, said: list[str]) -> tuple[Word, list[str]]:
     """Return the word of a flow whose speed falls slowly enough."""
     if high >= BOUNDED:
-        said.append("No loss that is bounded below keeps up a speed above t^-1/2: a transient.")
+        said.append(
+            "No loss that is bounded below keeps up a speed above t^-1/2: a transient, or the loss "
+            "is not bounded."
+        )
         return "undecided", said
     grown = f"the norm has grown {window.growth:.3g} times, the path by {window.path:.3g}."
     if window.growth < GROWN:
