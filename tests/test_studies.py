@@ -16,12 +16,15 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = sorted(path.parent for path in (ROOT / "studies").glob("*/*/store.sqlite"))
 
 
-def test_the_landscape_says_what_its_measurements_say():
+@pytest.mark.parametrize(
+    "folder", ["when-does-diffusion-help/landscape", "accelerated-pde"], ids=lambda f: f
+)
+def test_a_page_says_what_its_records_say(folder):
     """Every line that its script prints stands in its README."""
-    folder = ROOT / "studies/when-does-diffusion-help/landscape"
-    run = [sys.executable, str(folder / "table.py")]
+    place = ROOT / "studies" / folder
+    run = [sys.executable, str(place / "table.py")]
     printed = subprocess.run(run, capture_output=True, text=True, check=True).stdout
-    page = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    page = (place / "README.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in printed.splitlines() if line not in page] == []
 
 

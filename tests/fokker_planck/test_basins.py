@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
+from heatgrad.core.shares import wilson
 from heatgrad.fokker_planck.settling.basins import basins
 from heatgrad.fokker_planck.settling.settle import (
     mass_per_basin,
     occupation_entropy,
     projection_entropy,
-    wilson,
 )
 
 

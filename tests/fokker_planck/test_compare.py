@@ -214,3 +214,31 @@ def test_what_is_missing_is_named():
     assert "saddles" in table.skipped["eyring-kramers"]
     assert "dt and t_max" in table.skipped["sde"]
     assert table.reference is None
+
+
+@pytest.mark.parametrize("is_reversible", [True, False])
+def test_a_box_that_cuts_the_mass_off_is_no_reference(is_reversible):
+    """Leaving x < 0 takes 135.783, by quadrature; a box from -1.05 on says "cut"."""
+    args = (
+        Langevin(double_well, 0.0625) if is_reversible else Ito(lambda x: -x * (x**2 - 1), 0.0625),
+        point(-1),
+        HalfSpace((1.0,), 0.0),
+    )
+    narrow = compare_escape(*args, box=(-1.05, 1), methods=["grid"])
+    assert narrow["grid"].status == "cut"
+    assert "lies at reflecting sides of the box" in narrow["grid"].notes[0]
+    assert narrow.reference is None
+    wide = compare_escape(*args, box=(-2.5, 0.5), methods=["grid"])
+    assert wide.reference == "grid"
+    assert wide["grid"].value == pytest.approx(135.783, rel=2e-3)
+
+
+def test_ensembles_start_in_double_precision():
+    """From the same start in single precision: the same paths, bit by bit."""
+    options = {"methods": ["sde"], "dt": 0.1, "t_max": 5.0, "replicas": 20}
+    args = (Langevin(double_well, 0.2), HalfSpace((1.0,), 0.0))
+    single, double = (
+        compare_escape(args[0], start, args[1], **options)["sde"].sample
+        for start in (torch.tensor([-1.0]), point(-1))
+    )
+    assert (single.times == double.times).all()

@@ -212,6 +212,7 @@ def test_fichera_by_drift():
             (4.0, 1.0),
             (20, 40),
             boundary=("reflect", ("reflect", "absorb")),
+            walls=True,
         )
         found = chain.mean_exit_time()
         assert (found.status == "converged") == leaves
@@ -293,6 +294,67 @@ def test_spectrum_of_brownian_motion():
     assert chain.spectrum(1).status == "converged"
     with pytest.raises(ValueError, match="k must be"):
         chain.spectrum(0)
+
+
+def test_modes_on_few_cells():
+    """Cosines, exact on a uniform chain: cos(k pi x) at the centres; residuals of rounding."""
+    free = FokkerPlanck(Langevin(lambda x: 0 * x.sum(), 1.0), 0.0, 1.0, 10)
+    modes = free.spectrum(6)
+    assert modes.status == "converged"
+    assert modes.residuals.max() < 1e-9
+    for k, function in enumerate(modes.functions):
+        exact = np.cos(k * math.pi * free.grid.axis(0))
+        exact /= exact[np.argmax(np.abs(function))]
+        np.testing.assert_allclose(function, exact, atol=1e-8)
+
+
+@pytest.mark.parametrize(("end", "n", "rtol"), [(6.0, 50, 0.04), (9.0, 240, 0.006)])
+def test_hermite_polynomials(end, n, rtol):
+    """Modes of OU are Hermite's polynomials; heights up to 18 T, and to 40 T: tails are solved."""
+    line = FokkerPlanck(Langevin(lambda x: (x**2).sum() / 2, 1.0), -end, end, n)
+    modes = line.spectrum(6)
+    assert modes.status == "converged"
+    assert modes.residuals.max() < 1e-9
+    np.testing.assert_allclose(modes.values, np.arange(6), atol=5 * rtol)
+    x = line.grid.axis(0)
+    weight = np.exp(-(x**2) / 2)
+    for k, function in enumerate(modes.functions[:4]):
+        exact = np.polynomial.hermite_e.hermeval(x, np.eye(4)[k])
+        both = (weight * exact * function).sum()
+        lengths = (weight * exact**2).sum() * (weight * function**2).sum()
+        assert both**2 / lengths == pytest.approx(1, abs=rtol**2)
+        tail = np.abs(x) > end - 1  # no rounding is left there: smooth, of one sign
+        signs = np.sign(function[tail & (x > 0)])
+        assert (signs == signs[0]).all()
+
+
+def test_a_box_that_cuts():
+    """The flat half line is never left in the mean; in a box of length L it takes (L² - x²) / 2."""
+    for process in (Ito(lambda x: 0 * x, 1.0), Langevin(lambda x: 0 * x.sum(), 1.0)):
+        box = (process, -3.0, 1.0, 40)
+        found = FokkerPlanck(*box, boundary=RIGHT).mean_exit_time()
+        assert found.status == "unconfined"
+        assert found.boundary_mass == pytest.approx(math.pi / 2 / 40, rel=0.03)  # a cosine's
+        assert FokkerPlanck(*box, boundary=RIGHT).quasi_stationary().status == "unconfined"
+        # The same box as the problem itself: half of Brownian motion on (-7, 1).
+        real = FokkerPlanck(*box, boundary=RIGHT, walls=True)
+        assert real.mean_exit_time().status == "converged"
+        assert real.mean_exit_time().at(-3.0) == pytest.approx(8.0, rel=1e-3)
+        assert real.quasi_stationary().status == "converged"
+        assert real.quasi_stationary().time == pytest.approx(64 / math.pi**2, rel=1e-3)
+    assert FokkerPlanck(process, -3.0, 1.0, 40).stationary().status == "unconfined"
+    assert FokkerPlanck(process, -3.0, 1.0, 40, walls=True).stationary().status == "converged"
+    with pytest.raises(ValueError, match="walls must be True or False"):
+        FokkerPlanck(process, -3.0, 1.0, 40, walls="reflect")
+
+
+def test_parts_of_a_region_are_looked_at_one_by_one():
+    """Two wells, one of them cut at a tenth of its width: the other's share does not hide it."""
+    process = Langevin(lambda x: 10 * double_well(x).sum(), 1.0)
+    for low, status in ((-1.03, "cut"), (-1.8, "converged")):
+        chain = FokkerPlanck(process, low, 1.8, 120, region=lambda x: x[0] ** 2 - 0.04)
+        assert chain.mean_exit_time().status == status
+        assert chain.mean_exit_time().boundary_mass < 0.5
 
 
 def test_quasi_stationary():

@@ -139,7 +139,7 @@ def test_a_blow_up_is_a_status():
         ({"times": (1.0, 0.5)}, "times must be increasing"),
         ({"times": -1.0}, "times must be increasing"),
         ({"times": ()}, "times must be increasing"),
-        ({"replicas": 0}, "replicas must be at least 1"),
+        ({"replicas": 0}, "replicas must be an integer of at least 1"),
         ({"chunk": 0}, "chunk must be at least 1"),
         ({"x0": torch.tensor([math.nan])}, "x0 must be finite"),
         ({"x0": torch.tensor([1])}, "floating-point"),

@@ -61,7 +61,6 @@ from heatgrad.fokker_planck.settling.settle import (
     mass_per_basin,
     occupation_entropy,
     projection_entropy,
-    wilson,
 )
 from heatgrad.fokker_planck.settling.vanishing import NoiseLimit, as_noise_vanishes
 
@@ -134,5 +133,4 @@ __all__ = [
     "simulate_sgd",
     "subspace_overlap",
     "weak_form",
-    "wilson",
 ]

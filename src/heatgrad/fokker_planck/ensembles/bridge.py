@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heatgrad.fokker_planck.processes.process import Points
-from heatgrad.fokker_planck.processes.region import Box, HalfSpace, Region
+from heatgrad.fokker_planck.processes.process import Points, scalar_valued
+from heatgrad.fokker_planck.processes.region import Box, HalfSpace, Region, check_coordinates
 
 __all__ = ["Faces", "crossing_probability", "crossing_share", "faces_of"]
 
@@ -35,14 +35,16 @@ def faces_of(region: Region) -> Faces:
     functions it sees one only, the nearest.
     """
     if isinstance(region, Box):
-        return _planes(*_sides(region))
+        return _planes(region, *_sides(region))
     if isinstance(region, HalfSpace):
-        return _planes([[-float(n) for n in region.normal]], [region.offset])
+        return _planes(region, [[-float(n) for n in region.normal]], [region.offset])
+
+    level = scalar_valued("region", region)
 
     def heights(x: Points) -> Float[Tensor, "n k"]:
-        return torch.func.vmap(region)(x).reshape(len(x), 1)
+        return torch.func.vmap(level)(x).unsqueeze(1)
 
-    one = torch.func.vmap(torch.func.grad(lambda x: region(x).reshape(())))
+    one = torch.func.vmap(torch.func.grad(level))
 
     def slopes(x: Points) -> Float[Tensor, "n k p"]:
         gradient: Tensor = one(x)
@@ -63,10 +65,11 @@ def _sides(box: Box) -> tuple[list[list[float]], list[float]]:
     return normals, offsets
 
 
-def _planes(normals: list[list[float]], offsets: list[float]) -> Faces:
+def _planes(region: Box | HalfSpace, normals: list[list[float]], offsets: list[float]) -> Faces:
     inward, beyond = (torch.tensor(a, dtype=torch.float64) for a in (normals, offsets))
 
     def heights(x: Points) -> Float[Tensor, "n k"]:
+        check_coordinates(region, x)
         return torch.addmm(beyond.to(x), x, inward.to(x).T)
 
     def slopes(x: Points) -> Float[Tensor, "n k p"]:

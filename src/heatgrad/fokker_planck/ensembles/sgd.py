@@ -22,7 +22,7 @@ from heatgrad.fokker_planck.ensembles.simulate import (
 from heatgrad.fokker_planck.ensembles.survival import FirstExits
 from heatgrad.fokker_planck.processes.process import Points
 from heatgrad.fokker_planck.processes.region import Region
-from heatgrad.fokker_planck.processes.sgd import SampleLoss, batch_share
+from heatgrad.fokker_planck.processes.sgd import SampleLoss, batch_share, check_sgd
 
 __all__ = ["sgd_exit_times", "simulate_sgd"]
 
@@ -313,19 +313,10 @@ def _rule(
     momentum: float,
     extra_noise: float,
 ) -> _Rule:
-    counts = {len(part) for part in data}
-    if len(counts) != 1 or not (count := counts.pop()):
-        raise ValueError(
-            f"data must be tensors of as many samples, at least one, got "
-            f"{[tuple(part.shape) for part in data]}"
-        )
+    count = check_sgd(data, lr, extra_noise)
     batch_share(count, batch_size, replacement=replacement and not epochs)
-    if not (math.isfinite(lr) and lr > 0):
-        raise ValueError(f"lr must be positive and finite, got {lr!r}")
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum must be at least 0 and below 1, got {momentum!r}")
-    if not (math.isfinite(extra_noise) and extra_noise >= 0):
-        raise ValueError(f"extra_noise must be at least 0 and finite, got {extra_noise!r}")
     own = [part.to(theta0) if part.is_floating_point() else part.to(theta0.device) for part in data]
     return _Rule(
         loss, tuple(own), float(lr), batch_size, replacement, epochs, momentum, extra_noise

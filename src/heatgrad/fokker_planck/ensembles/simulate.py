@@ -225,13 +225,15 @@ def start_points(process: Process | None, x0: Tensor, replicas: int) -> Points:
     Raises:
         ValueError: If shapes do not fit, or the start or the drift there is not finite.
     """
+    if not isinstance(x0, Tensor):
+        raise ValueError(f"x0 must be a tensor, got {type(x0).__name__}; use torch.tensor(...)")
     if not x0.is_floating_point() or x0.dim() not in (1, 2) or not x0.numel():
         raise ValueError(
             f"x0 must be a floating-point tensor of shape (p,) or (replicas, p), got "
             f"{x0.dtype} of shape {tuple(x0.shape)}"
         )
-    if replicas < 1:
-        raise ValueError(f"replicas must be at least 1, got {replicas}")
+    if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 1:
+        raise ValueError(f"replicas must be an integer of at least 1, got {replicas!r}")
     if x0.dim() == 2 and replicas not in (1, len(x0)):
         raise ValueError(f"x0 has {len(x0)} points for {replicas} replicas; leave replicas out")
     start = x0.expand(replicas, -1) if x0.dim() == 1 else x0

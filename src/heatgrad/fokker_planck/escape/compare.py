@@ -22,6 +22,7 @@ from heatgrad.fokker_planck.escape.kramers import eyring_kramers
 from heatgrad.fokker_planck.escape.passage import process_passage
 from heatgrad.fokker_planck.escape.saddle import find_minimum
 from heatgrad.fokker_planck.grid.equation import FokkerPlanck
+from heatgrad.fokker_planck.grid.exits import ExitTimes
 from heatgrad.fokker_planck.processes.langevin import Kinetic, Langevin
 from heatgrad.fokker_planck.processes.process import Process
 from heatgrad.fokker_planck.processes.region import Region
@@ -142,7 +143,8 @@ def compare_escape(
         region: A function of one point, positive inside.
         methods: Names from `METHODS`; all, unless given.
         saddles: One saddle, shape (p,), or several, shape (k, p); positions alone of `Kinetic`.
-        box: Lower and upper corner of the grid, reflecting where the region goes on.
+        box: Lower and upper corner of the grid, reflecting where the region goes on. A grid whose
+            box cuts the mass off says so in its status, and is no reference.
         cells: Of the grid along each axis, even, at least 8.
         dt: Step of the ensemble [time].
         t_max: For how long ensembles are watched [time].
@@ -170,15 +172,16 @@ def compare_escape(
         raise ValueError(f"methods must be of {', '.join(METHODS)}, got {sorted(unknown)}")
     if cells < 8 or cells % 2:
         raise ValueError(f"cells must be even and at least 8, got {cells}")
-    start = start_points(process, x0.detach().double(), 1)
+    # A start of another type is refused below, by name.
+    start = start_points(process, x0.double() if isinstance(x0, Tensor) else x0, 1)
     faces = faces_of(region)
     check_inside(faces, start)
     how: dict[str, Callable[[], EscapeRow]] = {
         "quadrature": lambda: _quadrature(process, start[0], faces),
         "grid": lambda: _grid(process, start[0], region, box, cells),
         "eyring-kramers": lambda: _law(process, start[0], faces, saddles),
-        "sde": lambda: _sde(process, x0, region, dt, t_max, replicas, seed),
-        "sgd": lambda: _sgd(process, x0, region, t_max, replicas, seed),
+        "sde": lambda: _sde(process, start[0], region, dt, t_max, replicas, seed),
+        "sgd": lambda: _sgd(process, start[0], region, t_max, replicas, seed),
     }
     rows, skipped = [], {}
     for name in METHODS:
@@ -263,8 +266,18 @@ def _grid(
     )
     value = fine.at(x0.numpy())
     error = abs(value - coarse.at(x0.numpy())) / 3
-    notes = () if fine.status == "converged" else (f"the grid says: {fine.status}",)
+    notes = () if fine.status == "converged" else (_grid_note(fine),)
     return _row("grid", value, error, fine.status, notes)
+
+
+def _grid_note(found: ExitTimes) -> str:
+    note = f"the grid says: {found.status}"
+    if found.status in ("cut", "unconfined"):
+        note += (
+            f"; {found.boundary_mass:.2g} of what stays long lies at reflecting sides of the box: "
+            "widen it"
+        )
+    return note
 
 
 def _law(process: Process, x0: Tensor, faces: Faces, saddles: Tensor | None) -> EscapeRow:

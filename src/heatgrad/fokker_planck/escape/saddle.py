@@ -10,7 +10,7 @@ from torch import Tensor
 
 from heatgrad.core.random import stream_generator
 from heatgrad.fokker_planck.processes.langevin import Potential
-from heatgrad.fokker_planck.processes.process import Points, at_points
+from heatgrad.fokker_planck.processes.process import Points, at_points, scalar_valued
 
 __all__ = ["CriticalPoint", "find_minimum", "find_saddle"]
 
@@ -238,6 +238,6 @@ def _start(potential: Potential, point: Tensor, name: str, tol: float, max_steps
     if point.dim() != 1 or not bool(torch.isfinite(point).all()):
         raise ValueError(f"{name} must be a finite point of shape (p,), got {point}")
     x = point.detach().double().cpu()
-    if not math.isfinite(float(potential(x))):
+    if not math.isfinite(float(scalar_valued("potential", potential)(x))):
         raise ValueError(f"the potential at {name} must be finite, got {float(potential(x))}")
     return x

@@ -60,9 +60,13 @@ class FokkerPlanck:
             above) per axis. What crosses an absorbing side is gone.
         region: A function of a point, positive inside, whose boundary absorbs; links are cut where
             they cross it, at order 2 where it is smooth.
+        walls: Whether the reflecting sides are part of the problem, as of a process that is meant
+            to reflect there. Unless they are, they stand for a wider space, and results say "cut"
+            or "unconfined" where they matter.
 
     Attributes:
         process: As given.
+        walls: As given.
         grid: The cells.
         generator: The chain.
         is_inside: Which cells belong to it, shape of the grid.
@@ -94,8 +98,11 @@ class FokkerPlanck:
         *,
         boundary: Sides = "reflect",
         region: Region | None = None,
+        walls: bool = False,
     ) -> None:
-        self.process = process
+        if not isinstance(walls, bool):
+            raise ValueError(f"walls must be True or False, got {walls!r}")
+        self.process, self.walls = process, walls
         self.grid = make_grid(low, high, n, boundary)
         if process.dim is not None and process.dim != self.grid.dim:
             raise ValueError(
@@ -140,11 +147,11 @@ class FokkerPlanck:
         """Return the stationary law; see `stationary_law`."""
         if method == "auto":
             return self._law
-        return stationary_law(self.grid, self.generator, method=method)
+        return stationary_law(self.grid, self.generator, method=method, walls=self.walls)
 
     def mean_exit_time(self, *, moments: Literal[1, 2] = 1) -> ExitTimes:
         """Return the mean time to an absorbing boundary, or two moments; see `exit_times_of`."""
-        return exit_times_of(self.grid, self.generator, moments=moments)
+        return exit_times_of(self.grid, self.generator, moments=moments, walls=self.walls)
 
     def committor(self, a: CellSet, b: CellSet) -> Committor:
         """Return the chance to meet b before a, each a mask or a function positive on it."""
@@ -154,7 +161,7 @@ class FokkerPlanck:
 
     def quasi_stationary(self) -> QuasiStationary:
         """Return the law and rate of what stays long, a check of exit times."""
-        return quasi_stationary_law(self.grid, self.generator)
+        return quasi_stationary_law(self.grid, self.generator, walls=self.walls)
 
     def spectrum(self, k: int = 6) -> Modes:
         """Return the slowest modes: of the closed class, or of what leaves under absorption."""
@@ -198,7 +205,7 @@ class FokkerPlanck:
 
     @cached_property
     def _law(self) -> Stationary:
-        return stationary_law(self.grid, self.generator)
+        return stationary_law(self.grid, self.generator, walls=self.walls)
 
     def _law_if_any(self) -> NDArray[np.float64] | None:
         return None if self.generator.kill.any() else self._law.masses

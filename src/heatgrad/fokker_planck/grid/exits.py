@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from heatgrad.fokker_planck.grid.cells import Grid
+from heatgrad.fokker_planck.grid.confinement import confinement, mass_at_walls, peak_is_at
 from heatgrad.fokker_planck.grid.generator import Generator
 from heatgrad.fokker_planck.grid.solve import Factor, needs_iteration
 
@@ -28,6 +29,16 @@ _RESIDUAL = 1e-8
 _ITERATIONS = 500
 _CHANGE = 1e-12
 
+ExitStatus = Literal[
+    "converged",
+    "cut",
+    "unconfined",
+    "never",
+    "not everywhere",
+    "ill conditioned",
+    "not converged",
+]
+
 
 @dataclass(frozen=True)
 class ExitTimes:
@@ -38,8 +49,14 @@ class ExitTimes:
         mean: Mean time, zero outside, infinite where the process may stay for ever, shape of the
             grid [time].
         second: Mean of the squared time, or None where not asked for [time²].
-        status: "converged"; "never" where no cell, "not everywhere" where not every cell has a
-            finite mean; "ill conditioned" where rounding may matter; "not converged".
+        status: "converged"; "unconfined" where what stays long lies most densely at a reflecting
+            side of the box, as it does without confinement, whose true mean may be infinite; "cut"
+            where the share at those sides is more than 1e-6, so that a wider box would change the
+            times; "never" where no cell, "not everywhere" where not every cell has a finite mean;
+            "ill conditioned" where rounding may matter; "not converged". Where the sides are
+            `walls` of the problem, it is neither "cut" nor "unconfined".
+        boundary_mass: Share at reflecting sides of where the process is before it leaves, once it
+            has stayed long; the largest of the connected parts [1].
         num_never: Inside cells with an infinite mean.
         residual: Of the linear systems [1].
         rounding: Bound for the relative effect of rounding [1].
@@ -50,7 +67,8 @@ class ExitTimes:
     grid: Grid
     mean: Float[np.ndarray, "..."]
     second: Float[np.ndarray, "..."] | None
-    status: Literal["converged", "never", "not everywhere", "ill conditioned", "not converged"]
+    status: ExitStatus
+    boundary_mass: float
     num_never: int
     residual: float
     rounding: float
@@ -108,7 +126,8 @@ class QuasiStationary:
         time: 1 / rate [time].
         mean_exit_time: From the densest cell [time].
         ratio: That time the rate: near 1 where escape is metastable [1].
-        status: "converged", or "not converged".
+        status: "converged"; "cut" or "unconfined" as of `ExitTimes`; or "not converged".
+        boundary_mass: Of the cells at reflecting sides [1].
     """
 
     masses: Float[np.ndarray, "..."]
@@ -116,7 +135,8 @@ class QuasiStationary:
     time: float
     mean_exit_time: float
     ratio: float
-    status: Literal["converged", "not converged"]
+    status: Literal["converged", "cut", "unconfined", "not converged"]
+    boundary_mass: float
 
 
 def exits_surely(generator: Generator) -> NDArray[np.bool_]:
@@ -124,7 +144,9 @@ def exits_surely(generator: Generator) -> NDArray[np.bool_]:
     return _absorbed(generator.rates, generator.kill > 0)
 
 
-def exit_times_of(grid: Grid, generator: Generator, *, moments: Literal[1, 2] = 1) -> ExitTimes:
+def exit_times_of(
+    grid: Grid, generator: Generator, *, moments: Literal[1, 2] = 1, walls: bool = False
+) -> ExitTimes:
     r"""Return the mean exit time, and its second moment, from every cell.
 
     $$-Q \tau_1 = 1, \qquad -Q \tau_2 = 2 \tau_1 \tag{F.42}$$
@@ -137,6 +159,12 @@ def exit_times_of(grid: Grid, generator: Generator, *, moments: Literal[1, 2] = 
 
     on each connected part. As much of the slowest mode is added as that takes.
 
+    Args:
+        grid: The cells.
+        generator: A chain that loses mass.
+        moments: 1, or 2 for the second moment, too.
+        walls: Whether the reflecting sides are part of the problem; then they cut nothing off.
+
     Raises:
         ValueError: If nothing absorbs, or `moments` is neither 1 nor 2.
     """
@@ -147,6 +175,7 @@ def exit_times_of(grid: Grid, generator: Generator, *, moments: Literal[1, 2] = 
     num_never = int((~sure).sum())
     fields = [np.full(generator.size, np.inf) for _ in range(moments)]
     residual, rounding = 0.0, 0.0
+    boundary_mass, is_peak = 0.0, False
     is_balanced = generator.potential is not None
     if sure.any():
         part = generator.rates[sure][:, sure]
@@ -167,6 +196,7 @@ def exit_times_of(grid: Grid, generator: Generator, *, moments: Literal[1, 2] = 
                 )
             field[sure] = right = found
         residual = factor.residual
+        boundary_mass, is_peak = mass_at_walls(grid, generator, sure, factor, slow)
         eps = np.finfo(np.float64).eps
         rounding = float(eps * generator.fastest * fields[0][sure].max())
     shaped = []
@@ -176,7 +206,7 @@ def exit_times_of(grid: Grid, generator: Generator, *, moments: Literal[1, 2] = 
         shaped.append(full.reshape(grid.shape))
     # A slow mode of the right size leaves the rest, which rounding spoils only once it is large.
     bound = 1.0 if is_balanced else _ROUNDING
-    status: Literal["converged", "never", "not everywhere", "ill conditioned", "not converged"]
+    status: ExitStatus
     if not residual < _RESIDUAL or not all((f[sure] >= 0).all() for f in fields):
         status = "not converged"
     elif rounding > bound:
@@ -184,9 +214,19 @@ def exit_times_of(grid: Grid, generator: Generator, *, moments: Literal[1, 2] = 
     elif num_never:
         status = "never" if num_never == generator.size else "not everywhere"
     else:
-        status = "converged"
+        status = "converged" if walls else confinement(boundary_mass, is_peak)
     second = shaped[1] if moments == 2 else None
-    return ExitTimes(grid, shaped[0], second, status, num_never, residual, rounding, is_balanced)
+    return ExitTimes(
+        grid,
+        shaped[0],
+        second,
+        status,
+        boundary_mass,
+        num_never,
+        residual,
+        rounding,
+        is_balanced,
+    )
 
 
 def committor_of(
@@ -233,7 +273,9 @@ def committor_of(
     return Committor(full.reshape(grid.shape), status, num_stuck, residual)
 
 
-def quasi_stationary_law(grid: Grid, generator: Generator) -> QuasiStationary:
+def quasi_stationary_law(
+    grid: Grid, generator: Generator, *, walls: bool = False
+) -> QuasiStationary:
     r"""Return the quasi-stationary law and its rate, by inverse iteration.
 
     $$Q^\top \nu = -\lambda \nu, \qquad \sum_i \nu_i \tau_{1,i} = 1 / \lambda \tag{F.45}$$
@@ -241,7 +283,7 @@ def quasi_stationary_law(grid: Grid, generator: Generator) -> QuasiStationary:
     Raises:
         ValueError: If nothing absorbs, or the process need not leave.
     """
-    times = exit_times_of(grid, generator)
+    times = exit_times_of(grid, generator, walls=True)
     sure = exits_surely(generator)
     if not sure.any():
         raise ValueError("a quasi-stationary law needs cells that the process leaves, got none")
@@ -249,7 +291,7 @@ def quasi_stationary_law(grid: Grid, generator: Generator) -> QuasiStationary:
     tau = times.mean.ravel()[generator.cells[sure]]
     factor = Factor(-part, is_iterative=needs_iteration(len(sure), grid.dim))
     law = tau / tau.sum()
-    status: Literal["converged", "not converged"] = "not converged"
+    status: Literal["converged", "cut", "unconfined", "not converged"] = "not converged"
     for _ in range(_ITERATIONS):
         new = factor.solve(law, transpose=True)
         new = np.maximum(new, 0.0) / np.maximum(new, 0.0).sum()
@@ -264,8 +306,12 @@ def quasi_stationary_law(grid: Grid, generator: Generator) -> QuasiStationary:
     full[generator.cells[sure]] = law
     if times.status not in ("converged", "not everywhere"):
         status = "not converged"
+    at = grid.at_walls()
+    boundary_mass = float(full[at.ravel()].sum())
+    if status == "converged" and not walls:
+        status = confinement(boundary_mass, peak_is_at(full, at.ravel()))
     return QuasiStationary(
-        full.reshape(grid.shape), 1 / time, time, densest, densest / time, status
+        full.reshape(grid.shape), 1 / time, time, densest, densest / time, status, boundary_mass
     )
 
 

@@ -14,7 +14,7 @@ from heatgrad.fokker_planck.grid.cuts import Cuts, cut_links
 from heatgrad.fokker_planck.grid.fields import Stencil, diffusion_at, drift_at, make_stencil
 from heatgrad.fokker_planck.grid.links import Jumps, half_links
 from heatgrad.fokker_planck.grid.rates import bernoulli, jump_rate
-from heatgrad.fokker_planck.processes.process import Process
+from heatgrad.fokker_planck.processes.process import Process, scalar_valued
 from heatgrad.fokker_planck.processes.region import Region
 
 __all__ = ["Generator", "make_generator"]
@@ -88,6 +88,7 @@ def make_generator(grid: Grid, process: Process, region: Region | None) -> Gener
     centers = grid.centers()
     inside = np.ones(grid.size, dtype=bool)
     if region is not None:
+        region = scalar_valued("region", region)
         inside = on_points("region", vmap(region), centers) > 0
         if not inside.any():
             raise ValueError("region must hold the centre of a cell, got none; refine or move it")

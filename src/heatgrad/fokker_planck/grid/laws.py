@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from heatgrad.fokker_planck.grid.cells import Grid, on_points
+from heatgrad.fokker_planck.processes.process import scalar_valued
 
 __all__ = ["Gaussian", "Law", "as_law", "as_mask", "mean_of"]
 
@@ -86,7 +87,9 @@ def as_mask(
         ValueError: If it has the wrong shape or type, or holds no cell.
     """
     if callable(where):
-        mask = (on_points(name, vmap(where), grid.centers()) > 0).reshape(grid.shape)
+        mask = (on_points(name, vmap(scalar_valued(name, where)), grid.centers()) > 0).reshape(
+            grid.shape
+        )
     else:
         mask = np.asarray(where)
         if mask.shape != grid.shape or mask.dtype != bool:

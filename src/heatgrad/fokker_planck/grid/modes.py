@@ -18,6 +18,8 @@ __all__ = ["Modes", "slow_modes"]
 _SHIFT = 1e-8
 _RESIDUAL = 1e-7
 _TAIL = 30.0
+_ROUNDS = 100
+_CHANGE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,17 @@ def slow_modes(grid: Grid, generator: Generator, cells: Int[np.ndarray, " n"], k
     shift = _SHIFT * float(np.median(np.abs(part.diagonal())))
     eye = sparse.eye(len(cells), format="csr")
     is_iterative = needs_iteration(len(cells), grid.dim)
-    backward = Factor(shift * eye - part, is_iterative=is_iterative)
     start = np.random.default_rng(0).standard_normal(len(cells))
     count = min(k + 2, len(cells) - 2)
     if generator.potential is None:
+        backward = Factor(shift * eye - part, is_iterative=is_iterative)
         values, functions = _general(backward, shift, count, start)
     else:
         heights = generator.potential[cells]
         flat = _symmetric(part)
         middle = Factor(shift * eye - flat, is_iterative=is_iterative)
         values, functions = _nearest(middle, shift, count, start)
-        functions = _unscaled(functions, values + shift, heights - heights.min(), backward)
+        functions = _unscaled(functions, values, heights - heights.min(), part, is_iterative)
     order = np.argsort(values.real, kind="stable")[:k]
     values, functions = values[order], functions[order]
     peak = np.take_along_axis(functions, np.abs(functions).argmax(axis=1, keepdims=True), axis=1)
@@ -125,18 +127,30 @@ def _unscaled(
     vectors: NDArray[np.float64],
     values: NDArray[np.float64],
     heights: NDArray[np.float64],
-    backward: Factor,
+    rates: Any,
+    is_iterative: bool,
 ) -> NDArray[np.float64]:
-    """Return eigenfunctions of the backward equation from those of the symmetric matrix.
+    r"""Return eigenfunctions of the backward equation from those of the symmetric matrix.
 
-    In the tails the vectors are rounding, divided by next to nothing: those are left out, and the
-    shifted inverse, applied twice, fills them in from their neighbours.
+    In the tails the vectors are rounding, divided by next to nothing: there the eigenfunctions are
+    solved for instead, from their values on the other cells. With t the tails and s the others
+
+    $$-Q_{tt} f_t = Q_{ts} f_s + \lambda f_t$$
+
+    repeated, since what is slow does not live in the tails.
     """
     safe = heights < _TAIL
-    scale = np.where(safe, np.exp(np.minimum(heights, _TAIL) / 2), 0.0)
-    functions = vectors * scale
-    for _ in range(2):
-        functions = np.stack(
-            [value * backward.solve(f) for f, value in zip(functions, values, strict=True)]
-        )
+    functions = vectors * np.where(safe, np.exp(np.minimum(heights, _TAIL) / 2), 0.0)
+    if safe.all():
+        return functions
+    tail, rest = np.flatnonzero(~safe), np.flatnonzero(safe)
+    factor = Factor(-rates[tail][:, tail], is_iterative=is_iterative)
+    across = rates[tail][:, rest]
+    for function, value in zip(functions, values, strict=True):
+        inflow = across @ function[rest]
+        for _ in range(_ROUNDS):
+            old = function[tail]
+            function[tail] = factor.solve(inflow + value * old)
+            if np.abs(function[tail] - old).max() <= _CHANGE * np.abs(function).max():
+                break
     return functions

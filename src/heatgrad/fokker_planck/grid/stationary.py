@@ -10,12 +10,12 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from heatgrad.fokker_planck.grid.cells import Grid
+from heatgrad.fokker_planck.grid.confinement import confinement, peak_is_at
 from heatgrad.fokker_planck.grid.generator import Generator
 from heatgrad.fokker_planck.grid.solve import Factor, needs_iteration
 
 __all__ = ["Stationary", "stationary_law"]
 
-_CUT = 1e-6
 _ROUNDING = 1e-6
 _RESIDUAL = 1e-9
 _RESOLVENT = 1e-6
@@ -33,8 +33,8 @@ class Stationary:
             box, as it does without confinement; "cut" where the mass at those sides is more than
             1e-6, so that a wider box would change the law; "not unique" where other cells,
             without a path to these, could hold the mass as well; "ill conditioned" where rounding
-            may matter; "not converged" where the equations do not hold. Where the sides are walls
-            that are meant, "cut" and "unconfined" do no harm.
+            may matter; "not converged" where the equations do not hold. Where the sides are
+            `walls` of the problem, it is neither "cut" nor "unconfined".
         boundary_mass: Mass of the cells at reflecting sides [1].
         residual: Largest |Q' p|, relative to the fastest rate and the largest mass [1].
         rounding: Bound for the relative effect of rounding: the rounding of the fastest rate times
@@ -55,7 +55,11 @@ class Stationary:
 
 
 def stationary_law(
-    grid: Grid, generator: Generator, *, method: Literal["auto", "solve"] = "auto"
+    grid: Grid,
+    generator: Generator,
+    *,
+    method: Literal["auto", "solve"] = "auto",
+    walls: bool = False,
 ) -> Stationary:
     r"""Return the stationary law on the closed class of cells that holds the densest.
 
@@ -69,6 +73,7 @@ def stationary_law(
         grid: The cells.
         generator: A chain that loses no mass.
         method: "solve" solves even where detailed balance gives the law.
+        walls: Whether the reflecting sides are part of the problem; then they cut nothing off.
 
     Raises:
         ValueError: If the chain loses mass, or the method is unknown.
@@ -97,21 +102,28 @@ def stationary_law(
     full = np.zeros(grid.size)
     full[generator.cells[members]] = masses
     full = full.reshape(grid.shape)
-    walls = grid.at_walls()
-    boundary_mass = float(full[walls].sum())
+    at = grid.at_walls()
+    boundary_mass = float(full[at].sum())
     status = _status(
         residual=max(residual, linear),
         rounding=rounding,
         is_unique=is_unique,
         boundary_mass=boundary_mass,
-        is_peak=bool(full[walls].max(initial=0.0) >= (1 - 1e-9) * full.max()),
+        walls=walls,
+        is_peak=peak_is_at(full, at),
     )
     num_cut_off = generator.size - len(members)
     return Stationary(full, status, boundary_mass, residual, rounding, num_cut_off, is_exact)
 
 
 def _status(
-    *, residual: float, rounding: float, is_unique: bool, boundary_mass: float, is_peak: bool
+    *,
+    residual: float,
+    rounding: float,
+    is_unique: bool,
+    boundary_mass: float,
+    walls: bool,
+    is_peak: bool,
 ) -> Literal["converged", "cut", "unconfined", "not unique", "ill conditioned", "not converged"]:
     """Return the worst that is to be said."""
     if not residual < _RESIDUAL:
@@ -120,9 +132,7 @@ def _status(
         return "not unique"
     if rounding > _ROUNDING:
         return "ill conditioned"
-    if is_peak:
-        return "unconfined"
-    return "cut" if boundary_mass > _CUT else "converged"
+    return "converged" if walls else confinement(boundary_mass, is_peak)
 
 
 def _density_guess(grid: Grid, generator: Generator) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heatgrad.fokker_planck.processes.process import Points, Process, at_points
+from heatgrad.fokker_planck.processes.process import Points, Process, at_points, scalar_valued
 
 __all__ = ["Ito", "check_diffusion"]
 
@@ -16,14 +16,16 @@ class Ito(Process):
 
     Args:
         drift: b, a function of one point, shape (p,), to its drift, shape (p,).
-        diffusion: D, a matrix of shape (p, p), or a function of one point to one. Mind the
-            convention: noise $\sigma\,dW$ has $D = \sigma \sigma^\top / 2$.
+        diffusion: D, a matrix of shape (p, p), or a function of one point to one; a number for
+            one coordinate. Mind the convention: noise $\sigma\,dW$ has
+            $D = \sigma \sigma^\top / 2$.
         scaled_potential: V of one point, to a scalar, if $e^{-V}$ is the stationary density.
         is_reversible: Whether, moreover, $b = -D \nabla V$; D is constant then.
 
     Raises:
-        ValueError: If a constant D is not square, symmetric, finite and positive semidefinite, or
-            `is_reversible` lacks its potential or constant diffusion.
+        ValueError: If the drift is no function, D neither matrix, number nor function, a constant
+            D not square, symmetric, finite and positive semidefinite, or `is_reversible` lacks its
+            potential or constant diffusion.
 
     Example:
         >>> process = Ito(lambda x: -x, 0.5 * torch.eye(2))
@@ -35,19 +37,30 @@ class Ito(Process):
     def __init__(
         self,
         drift: Callable[[Tensor], Tensor],
-        diffusion: Tensor | Callable[[Tensor], Tensor],
+        diffusion: Tensor | float | Callable[[Tensor], Tensor],
         *,
         scaled_potential: Callable[[Tensor], Tensor] | None = None,
         is_reversible: bool = False,
     ) -> None:
+        if not callable(drift):
+            raise ValueError(f"drift must be a function of one point, got {drift!r}")
         self._drift = at_points(drift)
         self._constant = None
+        if isinstance(diffusion, int | float):
+            diffusion = torch.tensor([[float(diffusion)]], dtype=torch.float64)
         if isinstance(diffusion, Tensor):
             self._constant = check_diffusion(diffusion.double())
             self.dim = len(diffusion)
-        else:
+        elif callable(diffusion):
             self._diffusion = at_points(diffusion)
-        self._potential = scaled_potential
+        else:
+            raise ValueError(
+                f"diffusion must be a matrix (a tensor), a number or a function of one point, got "
+                f"{diffusion!r}"
+            )
+        self._potential = None
+        if scaled_potential is not None:
+            self._potential = at_points(scalar_valued("scaled_potential", scaled_potential))
         if is_reversible and (scaled_potential is None or self._constant is None):
             raise ValueError("is_reversible needs a scaled_potential and a constant diffusion")
         self._is_reversible = is_reversible
@@ -68,7 +81,7 @@ class Ito(Process):
 
     def scaled_potential(self, x: Points) -> Float[Tensor, " n"] | None:
         """Return the potential that was given."""
-        return None if self._potential is None else at_points(self._potential)(x)
+        return None if self._potential is None else self._potential(x)
 
     @property
     def is_reversible(self) -> bool:

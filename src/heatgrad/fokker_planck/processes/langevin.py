@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heatgrad.fokker_planck.processes.process import Points, Process, at_points
+from heatgrad.fokker_planck.processes.process import Points, Process, at_points, scalar_valued
 
 __all__ = ["Kinetic", "Langevin", "Potential"]
 
@@ -30,7 +30,7 @@ class Langevin(Process):
         temperature: As given.
 
     Raises:
-        ValueError: If the temperature is not positive and finite.
+        ValueError: If the temperature is not positive and finite, or the potential no function.
 
     Example:
         >>> well = Langevin(lambda x: (x**2).sum() / 2, temperature=0.5)
@@ -41,7 +41,8 @@ class Langevin(Process):
     def __init__(self, potential: Potential, temperature: float) -> None:
         self.potential = potential
         self.temperature = _positive("temperature", temperature)
-        self._slope = at_points(torch.func.grad(potential))
+        height = scalar_valued("potential", potential)
+        self._height, self._slope = at_points(height), at_points(torch.func.grad(height))
 
     def drift(self, x: Points) -> Points:
         """Return minus the potential's gradient."""
@@ -58,7 +59,7 @@ class Langevin(Process):
 
     def scaled_potential(self, x: Points) -> Float[Tensor, " n"]:
         """Return U / T."""
-        return at_points(self.potential)(x) / self.temperature
+        return self._height(x) / self.temperature
 
     @property
     def is_reversible(self) -> bool:
@@ -85,7 +86,8 @@ class Kinetic(Process):
         friction: As given.
 
     Raises:
-        ValueError: If temperature or friction is not positive and finite.
+        ValueError: If temperature or friction is not positive and finite, or the potential no
+            function.
 
     Example:
         >>> ball = Kinetic(lambda q: (q**2).sum() / 2, temperature=1.0, friction=3.0)
@@ -97,7 +99,8 @@ class Kinetic(Process):
         self.potential = potential
         self.temperature = _positive("temperature", temperature)
         self.friction = _positive("friction", friction)
-        self._slope = at_points(torch.func.grad(potential))
+        height = scalar_valued("potential", potential)
+        self._height, self._slope = at_points(height), at_points(torch.func.grad(height))
 
     def drift(self, x: Points) -> Points:
         """Return the velocity, and the force with friction."""
@@ -117,7 +120,7 @@ class Kinetic(Process):
     def scaled_potential(self, x: Points) -> Float[Tensor, " n"]:
         """Return the energy over T."""
         q, p = self._parts(x)
-        return (at_points(self.potential)(q) + (p**2).sum(1) / 2) / self.temperature
+        return (self._height(q) + (p**2).sum(1) / 2) / self.temperature
 
     @staticmethod
     def _parts(x: Points) -> tuple[Tensor, Tensor]:
@@ -130,6 +133,10 @@ class Kinetic(Process):
 
 
 def _positive(name: str, value: float) -> float:
-    if not (math.isfinite(value) and value > 0):
+    try:
+        is_good = math.isfinite(value) and value > 0
+    except TypeError:
+        is_good = False
+    if not is_good:
         raise ValueError(f"{name} must be positive and finite, got {value!r}")
     return float(value)

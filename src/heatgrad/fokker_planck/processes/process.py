@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Points", "Process", "at_points"]
+__all__ = ["Points", "Process", "at_points", "scalar_valued"]
 
 Points = Float[Tensor, "n p"]
 
@@ -58,3 +58,22 @@ class Process(ABC):
 def at_points(function: Callable[[Tensor], Tensor]) -> Callable[[Points], Tensor]:
     """Return a function of one point, shape (p,), as a function of many, shape (n, p)."""
     return torch.func.vmap(function)
+
+
+def scalar_valued(name: str, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a function of one point that refuses to return anything but a scalar.
+
+    Raises:
+        ValueError: If it is not a function; when called, if its value is not a scalar.
+    """
+    if not callable(function):
+        raise ValueError(f"{name} must be a function of one point, got {function!r}")
+
+    def checked(x: Tensor) -> Tensor:
+        value = function(x)
+        if not isinstance(value, Tensor) or value.dim():
+            found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            raise ValueError(f"{name} must return a scalar, got {found}; sum it or take an entry")
+        return value
+
+    return checked

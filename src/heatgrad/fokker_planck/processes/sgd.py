@@ -10,7 +10,7 @@ from torch import Tensor
 
 from heatgrad.fokker_planck.processes.process import Points, Process
 
-__all__ = ["SGDDiffusion", "SampleLoss", "batch_share"]
+__all__ = ["SGDDiffusion", "SampleLoss", "batch_share", "check_sgd"]
 
 # Of the parameters, shape (p,), and one sample of each tensor of the data, to a scalar.
 SampleLoss = Callable[..., Tensor]
@@ -66,18 +66,9 @@ class SGDDiffusion(Process):
         extra_noise: float = 0.0,
         replacement: bool = True,
     ) -> None:
-        counts = {len(part) for part in data}
-        if len(counts) != 1 or not (count := counts.pop()):
-            raise ValueError(
-                f"data must be tensors of as many samples, at least one, got "
-                f"{[tuple(part.shape) for part in data]}"
-            )
-        if not (math.isfinite(lr) and lr > 0):
-            raise ValueError(f"lr must be positive and finite, got {lr!r}")
+        count = check_sgd(data, lr, extra_noise)
         if order not in (1, 2):
             raise ValueError(f"order must be 1 or 2, got {order!r}")
-        if not (math.isfinite(extra_noise) and extra_noise >= 0):
-            raise ValueError(f"extra_noise must be at least 0 and finite, got {extra_noise!r}")
         self.loss, self.data, self.num_samples = loss, tuple(data), count
         self.lr, self.batch_size, self.order = float(lr), batch_size, order
         self.extra_noise, self.replacement = float(extra_noise), replacement
@@ -134,6 +125,25 @@ class SGDDiffusion(Process):
             part.to(like) if part.is_floating_point() else part.to(like.device)
             for part in self.data
         ]
+
+
+def check_sgd(data: Sequence[Tensor], lr: float, extra_noise: float) -> int:
+    """Return the number of samples of data that can be trained on.
+
+    Raises:
+        ValueError: If the data are not as many, or a number is out of range.
+    """
+    counts = {len(part) for part in data}
+    if len(counts) != 1 or not (count := counts.pop()):
+        raise ValueError(
+            f"data must be tensors of as many samples, at least one, got "
+            f"{[tuple(part.shape) for part in data]}"
+        )
+    if not (math.isfinite(lr) and lr > 0):
+        raise ValueError(f"lr must be positive and finite, got {lr!r}")
+    if not (math.isfinite(extra_noise) and extra_noise >= 0):
+        raise ValueError(f"extra_noise must be at least 0 and finite, got {extra_noise!r}")
+    return count
 
 
 def batch_share(num_samples: int, batch_size: int, *, replacement: bool) -> float:

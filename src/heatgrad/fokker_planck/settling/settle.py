@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 from torch import Tensor
 
+from heatgrad.core.shares import wilson
 from heatgrad.fokker_planck.processes.langevin import Potential
 from heatgrad.fokker_planck.processes.process import Points
 from heatgrad.fokker_planck.settling.basins import Basins, basins
@@ -21,7 +21,6 @@ __all__ = [
     "mass_per_basin",
     "occupation_entropy",
     "projection_entropy",
-    "wilson",
 ]
 
 
@@ -164,45 +163,6 @@ def mass_per_basin(
     counts = [torch.bincount(one[one >= 0], minlength=kinds).cpu().numpy() for one in labels]
     totals = np.array([len(part) for part in parts])
     return Settling(clock.astype(np.float64), found, np.stack(counts), totals)
-
-
-def wilson(
-    counts: ArrayLike, totals: ArrayLike, *, confidence: float = 0.95
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    r"""Return the ends of Wilson's interval of a probability.
-
-    $$\frac{\hat p + \frac{z^2}{2n} \pm z \sqrt{\frac{\hat p (1 - \hat p)}{n} +
-    \frac{z^2}{4 n^2}}}{1 + z^2 / n} \tag{F.101}$$
-
-    Args:
-        counts: How often it happened.
-        totals: Of how many times, positive.
-        confidence: Between 0 and 1.
-
-    Raises:
-        ValueError: If a count is out of range, or the confidence.
-
-    References:
-        Wilson (1927), Journal of the American Statistical Association 22(158).
-
-    Example:
-        >>> low, high = wilson(0, 10)
-        >>> float(low), round(float(high), 4)
-        (0.0, 0.2775)
-    """
-    k, n = np.asarray(counts, dtype=np.float64), np.asarray(totals, dtype=np.float64)
-    if not ((n > 0).all() and (k >= 0).all() and (k <= n).all()):
-        raise ValueError("counts must be from 0 to totals, which are positive, got others")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-    z2 = float(norm.ppf((1 + confidence) / 2)) ** 2
-    share = k / n
-    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2)))
-    middle, whole = share + z2 / (2 * n), 1 + z2 / n
-    # At the ends of the range the two terms are equal but for rounding.
-    low = np.where(k == 0, 0.0, (middle - half) / whole)
-    high = np.where(k == n, 1.0, (middle + half) / whole)
-    return low, high
 
 
 def occupation_entropy(counts: ArrayLike) -> Entropy:
