@@ -19,7 +19,6 @@ from heatgrad.fokker_planck import (
     simulate_sgd,
 )
 
-LOW, HIGH, CELLS = (-2.2, -2.6), (2.2, 2.6), (120, 120)
 START = torch.tensor([0.97, 0.97], dtype=torch.float64)
 
 
@@ -76,10 +75,10 @@ def settling() -> None:
 
 def vanishing_noise() -> None:
     """Print the exit time under noise of rank one, as extra noise goes to zero."""
-    half = HalfSpace((-1.0, -1.0), 0.0)
+    half = HalfSpace((-1.0, -1.0), -0.10025)  # through the saddle, as in rank-one.toml
 
     def exit_time(process: SGDDiffusion) -> float:
-        chain = FokkerPlanck(process, LOW, HIGH, (160, 160), region=half)
+        chain = FokkerPlanck(process, (-2.6, -4.2), (2.6, 4.2), (160, 160), region=half)
         return chain.mean_exit_time().at(START.numpy())
 
     values = (0.5, 0.2, 0.1, 0.05, 0.02)
@@ -89,6 +88,7 @@ def vanishing_noise() -> None:
     print(
         f"exit time as extra noise vanishes: {found.limit:.1f} ± {found.error:.2g}, {found.status}"
     )
+    print(f"exit time without extra noise: {exit_time(wells(spread=(0.0, 2.0))):.1f}")
 
 
 def network_noise() -> None:
