@@ -1,9 +1,9 @@
 """`heatgrad escape` and `heatgrad flow`: questions about training dynamics, from a file."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,50 +13,47 @@ if TYPE_CHECKING:
 __all__ = ["escape", "flow"]
 
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; default runs/<name>.")]
+Spec = Annotated[str, typer.Argument(metavar="SPEC", help="A TOML file, or a preset's name.")]
 
 
-def escape(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A TOML file, or a preset's name.")],
-    out: Out = None,
-) -> None:
+def escape(spec: Spec, out: Out = None) -> None:
     """Say how long a process stays in a well, by every method that applies, on one page."""
-    from heatgrad.core.errors import RunError
     from heatgrad.dynamics import ESCAPES, EscapeSpec, run_escape
-    from heatgrad.report.escape import escape_findings, write_escape
-    from heatgrad.report.writing import check_replaceable
+    from heatgrad.report.escape import escape_findings
 
-    asked = EscapeSpec.from_toml(_file(spec, ESCAPES, "escape"))
-    folder = out or Path("runs") / asked.name
-    page = folder / "report.html"
-    check_replaceable(page)
-    try:
-        found = run_escape(asked, folder / "steps", tell=_tell)
-    except KeyboardInterrupt:
-        raise RunError("interrupted; the same command goes on after the last step") from None
-    write_escape(found, page)
-    _print(escape_findings(found), page)
+    _answer(_file(spec, ESCAPES, "escape"), out, EscapeSpec, run_escape, escape_findings)
 
 
-def flow(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A TOML file, or a preset's name.")],
-    out: Out = None,
-) -> None:
+def flow(spec: Spec, out: Out = None) -> None:
     """Follow gradient flows to very long times and say where they go, on one page."""
-    from heatgrad.core.errors import RunError
     from heatgrad.dynamics import FLOWS, FlowSpec, run_flow
-    from heatgrad.report.flow import flow_findings, write_flow
+    from heatgrad.report.flow import flow_findings
+
+    _answer(_file(spec, FLOWS, "flow"), out, FlowSpec, run_flow, flow_findings)
+
+
+def _answer(
+    path: Path,
+    out: Path | None,
+    spec: Any,
+    run: Callable[..., Any],
+    findings_of: "Callable[[Any], Findings]",
+) -> None:
+    """Answer what a file asks, write the page and print its tables."""
+    from heatgrad.core.errors import RunError
+    from heatgrad.report.findings import write_findings
     from heatgrad.report.writing import check_replaceable
 
-    asked = FlowSpec.from_toml(_file(spec, FLOWS, "flow"))
+    asked = spec.from_toml(path)
     folder = out or Path("runs") / asked.name
     page = folder / "report.html"
     check_replaceable(page)
     try:
-        found = run_flow(asked, folder / "steps", tell=_tell)
+        found = findings_of(run(asked, folder / "steps", tell=_tell))
     except KeyboardInterrupt:
         raise RunError("interrupted; the same command goes on after the last step") from None
-    write_flow(found, page)
-    _print(flow_findings(found), page)
+    write_findings(found, page)
+    _print(found, page)
 
 
 def _file(spec: str, presets: Mapping[str, Path], kind: str) -> Path:

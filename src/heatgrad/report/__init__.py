@@ -2,7 +2,10 @@
 
 from heatgrad.report.curves import plot_curves
 from heatgrad.report.datasets import plot_dataset
+from heatgrad.report.escape import escape_findings
 from heatgrad.report.finals import plot_finals
+from heatgrad.report.findings import Findings, write_findings
+from heatgrad.report.flow import flow_findings
 from heatgrad.report.forest import Effect, plot_forest
 from heatgrad.report.noise import plot_against_noise
 from heatgrad.report.page import write_report
@@ -14,11 +17,14 @@ from heatgrad.report.variance import plot_shares, variance_bars
 
 __all__ = [
     "Effect",
+    "Findings",
     "Part",
     "PhaseCell",
     "Picture",
     "arm_styles",
+    "escape_findings",
     "figure",
+    "flow_findings",
     "phase_map",
     "plot_against_noise",
     "plot_curves",
@@ -30,5 +36,6 @@ __all__ = [
     "plot_tuning",
     "tuning_picture",
     "variance_bars",
+    "write_findings",
     "write_report",
 ]

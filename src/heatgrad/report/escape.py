@@ -2,13 +2,12 @@
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from heatgrad.dynamics import EscapeFindings
-from heatgrad.report.findings import Findings, Grid, Section, write_findings
+from heatgrad.report.findings import Findings, Grid, Section
 from heatgrad.report.lines import lines_panel
 from heatgrad.report.panels import LegendEntry, Picture
 from heatgrad.report.rows import EMPTY, Cell
@@ -23,7 +22,7 @@ from heatgrad.report.style import (
     to_svg,
 )
 
-__all__ = ["escape_findings", "write_escape"]
+__all__ = ["escape_findings"]
 
 _NAMES = {
     "quadrature": "quadrature",
@@ -33,19 +32,6 @@ _NAMES = {
     "sgd": "true minibatch SGD",
 }
 _COLORS = {"sde": BLUE, "sgd": VERMILLION}
-
-
-def write_escape(found: EscapeFindings, path: str | Path) -> None:
-    """Write the page of an escape.
-
-    Args:
-        found: From `run_escape`.
-        path: The HTML file to write; an older page of heatgrad there is replaced.
-
-    Raises:
-        StoreError: If the place is taken by another file, or cannot be written.
-    """
-    write_findings(escape_findings(found), path)
 
 
 def escape_findings(found: EscapeFindings) -> Findings:

@@ -3,14 +3,13 @@
 import json
 import math
 from itertools import cycle
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from heatgrad.dynamics import FlowFinding, FlowFindings
 from heatgrad.flow import DivergenceByStart, Verdict, predicted_exponents
-from heatgrad.report.findings import Findings, Grid, Section, write_findings
+from heatgrad.report.findings import Findings, Grid, Section
 from heatgrad.report.panels import LegendEntry, Picture
 from heatgrad.report.rows import EMPTY, Cell
 from heatgrad.report.style import (
@@ -27,23 +26,10 @@ from heatgrad.report.style import (
 )
 from heatgrad.study.wording import listed
 
-__all__ = ["flow_findings", "write_flow"]
+__all__ = ["flow_findings"]
 
 _COLORS = (BLACK, BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, GREY)
 _LINES = {"gd": "--", "sgd": ":", "adam": "-."}
-
-
-def write_flow(found: FlowFindings, path: str | Path) -> None:
-    """Write the page of gradient flows.
-
-    Args:
-        found: From `run_flow`.
-        path: The HTML file to write; an older page of heatgrad there is replaced.
-
-    Raises:
-        StoreError: If the place is taken by another file, or cannot be written.
-    """
-    write_findings(flow_findings(found), path)
 
 
 def flow_findings(found: FlowFindings) -> Findings:
