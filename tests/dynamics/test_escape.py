@@ -106,3 +106,14 @@ def test_where_it_concentrates(tmp_path):
     assert marks.rate == pytest.approx(2, rel=1e-9)
     assert marks.spread == pytest.approx(math.sqrt(0.15 / 2), rel=1e-9)
     assert marks.crossover == pytest.approx(math.log(1 + 1 / (0.15 / 2)) / 4, rel=1e-9)
+
+
+def test_when_none_left(tmp_path):
+    """The page gives a bound, not a number."""
+    from heatgrad.report import escape_findings
+
+    short = {"replicas": 20, "dt": 0.01, "t_max": 0.05}
+    spec = EscapeSpec.from_dict(WELL | {"monte_carlo": short, "grid": None, "times": []})
+    answer = " ".join(escape_findings(run_escape(spec, tmp_path)).answer)
+    assert "none left; the mean time is above" in answer
+    assert "nan" not in answer

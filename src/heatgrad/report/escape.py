@@ -59,7 +59,8 @@ def escape_findings(found: EscapeFindings) -> Findings:
 
 
 def _answer(found: EscapeFindings) -> tuple[str, ...]:
-    best = next((row for row in found.rows if math.isnan(row.z) and row.status != "law"), None)
+    known = [row for row in found.rows if math.isfinite(row.value)]
+    best = next((row for row in known if math.isnan(row.z) and row.status != "law"), None)
     sentences = []
     if found.landmarks is not None and not math.isnan(found.landmarks.barrier):
         marks = found.landmarks
@@ -79,10 +80,12 @@ def _answer(found: EscapeFindings) -> tuple[str, ...]:
         words = f"It leaves after {best.value:.5g} on average"
         sentences.append(f"{words}, says the {_NAMES[best.method]}.")
     for row in found.rows:
-        if row is not best and row.method in ("sgd", "eyring-kramers"):
-            sentences.append(
-                f"{_sentence(row.method)} says {row.value:.4g}, {100 * row.relative:+.1f} %."
-            )
+        name = _sentence(row.method)
+        if row not in known:
+            sentences.append(f"{name}: none left; the mean time is above {row.low:.4g} (95 %).")
+        elif row is not best and row.method in ("sgd", "eyring-kramers"):
+            off = "" if math.isnan(row.relative) else f", {100 * row.relative:+.1f} %"
+            sentences.append(f"{name} says {row.value:.4g}{off}.")
     if "mass_target_end" in found.grid:
         end = found.grid["mass_target_end"]
         sentences.append(f"In the end {100 * end:.1f} % of the mass is on the other side.")
@@ -138,7 +141,9 @@ def _table(found: EscapeFindings) -> Grid:
 def _survival(found: EscapeFindings) -> tuple[Picture, ...]:
     if not found.survival:
         return ()
-    best = next((row.value for row in found.rows if math.isnan(row.z)), math.nan)
+    best = next(
+        (r.value for r in found.rows if math.isnan(r.z) and math.isfinite(r.value)), math.nan
+    )
 
     with figure(5.4, 3.2) as fig:
         ax = fig.subplots()
