@@ -9,6 +9,7 @@ import numpy as np
 from heatgrad.report.rows import Cell
 from heatgrad.report.style import arm_styles
 from heatgrad.study import Record, Results
+from heatgrad.study.finals import is_whole
 from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.statistics import path_over_chord
 
@@ -54,7 +55,9 @@ def path_rows(results: Results, task: str, *, regime: str = AS_PUBLISHED) -> lis
         runs = [
             record
             for record in results.select(task, arm, regime)
-            if record.status == "finished" and len(record.curves.get("chord", ())) > 1
+            if record.status == "finished"
+            and is_whole(record)
+            and len(record.curves.get("chord", ())) > 1
         ]
         if not runs:
             continue
