@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from heatgrad.core.environment import describe_environment
 from heatgrad.report import write_report
 from heatgrad.study import Results
 from heatgrad.study.trial import PROTOCOL, Trial, run_trial
@@ -70,6 +71,9 @@ def _again(folder):
             pytest.skip("HEATGRAD_DATA is not set: no real images")
         if trial.task.kind == "CIFAR10":
             pytest.skip("convolutions at large rates: half a minute a trial, and rounding grows")
+        here = describe_environment()["processor"]
+        if trial.model.kind == "ResNet" and record.environment["processor"] != here:
+            pytest.skip("convolutions of another processor: rounding grows beyond 1 % in an epoch")
         if len(record.curves["lr"]) < trial.epochs:
             _check_last_epoch(trial, record)
             continue

@@ -37,6 +37,7 @@ def test_evaluate_equals_brute_force(batch_size, blobs, plain):
     """Row by row: the mean loss on noisy labels, and both accuracies; batches do not matter."""
     data, model = blobs(10, 20, noise=0.4), plain()
     model.linear.weight.data = torch.tensor([[-1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
+    model.linear.bias.data.zero_()  # drawn anew by each test
     loss = LOSSES["squared_error"]
     assert not torch.equal(data.y_test, data.y_test_clean)
     losses, right, right_clean = [], 0, 0
