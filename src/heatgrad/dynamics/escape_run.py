@@ -36,7 +36,7 @@ from heatgrad.fokker_planck import (
     find_saddle,
 )
 
-__all__ = ["EscapeFindings", "Landmarks", "load_escape", "run_escape"]
+__all__ = ["EscapeFindings", "Landmarks", "run_escape"]
 
 Tell = Callable[[str], None]
 
@@ -136,11 +136,6 @@ def run_escape(
         grid=grid,
         environment=environment,
     )
-
-
-def load_escape(spec: EscapeSpec, out: str | Path) -> EscapeFindings:
-    """Return the findings of a finished run; what is missing is computed."""
-    return run_escape(spec, out)
 
 
 def _process(spec: EscapeSpec) -> Process:
