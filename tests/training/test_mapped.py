@@ -161,7 +161,11 @@ def chosen(ours, *, batch_size=16, loss=CROSS_ENTROPY, always=False):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("network", [_Gated, _Pixels, _OwnPass])
 def test_all_at_once_equals_one_by_one(network, loss):
-    """Five optimizers, two blocks, dropout and a short last batch: 56 steps in float64."""
+    """Five optimizers, two blocks, dropout and a short last batch: 56 steps in float64.
+
+    Sums are taken in another order, and which one depends on the processor; 56 steps let that
+    rounding grow. A wrong batch, mask or update moves the curves by far more than 1e-10.
+    """
     arms = [(arm, seed) for seed in (0, 1) for arm in ARMS.items()]
     sets = [data(0), data(1)]
     ours = [replica(network, arm, sets[seed], seed) for arm, seed in arms]
@@ -175,10 +179,10 @@ def test_all_at_once_equals_one_by_one(network, loss):
         for found, record in zip(records, expected, strict=True):
             for name in CURVES:
                 value = getattr(record, name)
-                assert getattr(found[i], name) == pytest.approx(value, rel=1e-12, abs=1e-12), arm
+                assert getattr(found[i], name) == pytest.approx(value, rel=1e-10, abs=1e-10), arm
         states = ours[i].model.state_dict().values(), one.model.state_dict().values()
         for a, b in zip(*states, strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=1e-12, msg=str(arm))
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-10, msg=lambda text: f"{arm}: {text}")
 
 
 @pytest.mark.parametrize("width", [11, 32])
