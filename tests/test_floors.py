@@ -15,7 +15,7 @@ FLOORS = (
     ("laplacian",),
     ("optim", "data", "models", "landscape", "flow", "fokker_planck", "pde", "diffusion"),
     ("training", "inverse"),
-    ("study", "dynamics"),
+    ("study", "dynamics", "solving"),
     ("report",),
     ("cli",),
 )

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from heatgrad.core.environment import describe_environment
 from heatgrad.core.errors import SpecError
+from heatgrad.core.steps import Steps, Values
 from heatgrad.dynamics.escape_spec import EscapeSpec
-from heatgrad.dynamics.steps import Steps, Values
 from heatgrad.fokker_planck import (
     METHODS,
     Ball,

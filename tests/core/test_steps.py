@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from heatgrad.core.errors import StoreError
-from heatgrad.dynamics.steps import Steps
+from heatgrad.core.steps import Steps
 
 
 def test_a_step_is_computed_once(tmp_path):
