@@ -29,7 +29,8 @@ from heatgrad.study.wording import listed
 __all__ = ["flow_findings"]
 
 _COLORS = (BLACK, BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, GREY)
-_LINES = {"gd": "--", "sgd": ":", "adam": "-."}
+_METHODS = {"flow": BLACK, "gd": BLUE, "sgd": ORANGE, "adam": GREEN}
+_DASHES = {"-": "solid", "--": "dashed", ":": "dotted"}
 
 
 def flow_findings(found: FlowFindings) -> Findings:
@@ -144,30 +145,31 @@ def _growth(found: FlowFindings) -> tuple[Picture, ...]:
 
 
 def _descents(found: FlowFindings) -> tuple[Picture, ...]:
-    colors, css = _colors(found), {"--": "dashed", ":": "dotted", "-.": "dashed"}
+    """Draw flow and optimizers by color, networks by their line."""
     assert found.spec.descent is not None
-    lr = found.spec.descent.lr
+    lr, steps = found.spec.descent.lr, found.spec.descent.steps
+    nets = dict.fromkeys(run.net for run in found.descents)
+    lines = dict(zip(nets, cycle(_DASHES), strict=False))
     svgs = []
     for quantity, label in (("norm", "norm of the weights"), ("loss", "loss")):
         with figure(5.4, 3.4) as fig:
             ax = fig.subplots()
-            for run in found.descents:
-                color = colors[run.net]
-                _curve(ax, lr * run.steps, getattr(run, quantity), color, _LINES[run.optimizer])
             for flow in found.flows:
-                if flow.seed == 0 and any(run.net == flow.net for run in found.descents):
+                if flow.seed == 0 and flow.net in lines:
                     path = flow.trajectory
-                    kept = path.t <= lr * found.spec.descent.steps
-                    _curve(ax, path.t[kept], getattr(path, quantity)[kept], colors[flow.net])
+                    kept = path.t <= lr * steps
+                    values = getattr(path, quantity)[kept]
+                    _curve(ax, path.t[kept], values, _METHODS["flow"], lines[flow.net])
+            for run in found.descents:
+                color = _METHODS[run.optimizer]
+                _curve(ax, lr * run.steps, getattr(run, quantity), color, lines[run.net])
             _log(ax, "learning rate times steps", label)
             svgs.append(to_svg(fig, name=f"descent-{quantity}", title=f"{label} over steps"))
-    used = {run.optimizer for run in found.descents}
-    legend = [LegendEntry(net, colors[net], "solid") for net in colors]
-    legend += [LegendEntry(o, BLACK, css[_LINES[o]]) for o in _LINES if o in used]
-    end = lr * found.spec.descent.steps
-    caption = (
-        f"Solid: the flow, to time {end:g}, which is where {found.spec.descent.steps:,} steps end."
-    )
+    used = {"flow"} | {run.optimizer for run in found.descents}
+    legend = [LegendEntry(name, _METHODS[name], "solid") for name in _METHODS if name in used]
+    if len(nets) > 1:
+        legend += [LegendEntry(net, BLACK, _DASHES[lines[net]]) for net in nets]
+    caption = f"{', '.join(nets)}, to time {lr * steps:g}, which is where {steps:,} steps end."
     return (Picture(tuple(svgs), caption, tuple(legend)),)
 
 
