@@ -63,6 +63,17 @@ def test_steps_that_are_done_are_not_done_again(tmp_path):
         run_escape(EscapeSpec.from_dict(WELL | {"start": [-1.1]}), tmp_path / "run")
 
 
+def test_an_ensemble_says_how_far_it_is(tmp_path):
+    """Steps done rise, up to the t_max / dt steps that an ensemble of the wells has at most."""
+    seen = []
+    asked = WELLS | {"grid": None, "monte_carlo": {"replicas": 20, "dt": 0.05, "t_max": 30}}
+    run_escape(EscapeSpec.from_dict(asked), tmp_path / "a", progress=lambda *at: seen.append(at))
+    assert {total for _, total in seen} == {600, 150}  # of the diffusion, and of true SGD
+    done = [steps for steps, total in seen if total == 600]
+    assert done == sorted(done)
+    assert done[0] == 100
+
+
 @pytest.mark.parametrize("name", ESCAPES)
 def test_presets_can_be_read(name):
     spec = EscapeSpec.from_toml(ESCAPES[name])

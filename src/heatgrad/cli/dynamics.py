@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
+    from heatgrad.cli.steps import StepsShown
     from heatgrad.report.findings import Findings
 
 __all__ = ["escape", "flow"]
@@ -21,7 +22,11 @@ def escape(spec: Spec, out: Out = None) -> None:
     from heatgrad.dynamics import ESCAPES, EscapeSpec, run_escape
     from heatgrad.report.escape import escape_findings
 
-    _answer(_file(spec, ESCAPES, "escape"), out, EscapeSpec, run_escape, escape_findings)
+    def answer(asked: EscapeSpec, steps: Path, shown: "StepsShown") -> "Findings":
+        found = run_escape(asked, steps, tell=shown.tell, progress=shown.progress)
+        return escape_findings(found)
+
+    _answer(EscapeSpec.from_toml(_file(spec, ESCAPES, "escape")), out, answer)
 
 
 def flow(spec: Spec, out: Out = None) -> None:
@@ -29,27 +34,35 @@ def flow(spec: Spec, out: Out = None) -> None:
     from heatgrad.dynamics import FLOWS, FlowSpec, run_flow
     from heatgrad.report.flow import flow_findings
 
-    _answer(_file(spec, FLOWS, "flow"), out, FlowSpec, run_flow, flow_findings)
+    def answer(asked: FlowSpec, steps: Path, shown: "StepsShown") -> "Findings":
+        return flow_findings(run_flow(asked, steps, tell=shown.tell))
+
+    _answer(FlowSpec.from_toml(_file(spec, FLOWS, "flow")), out, answer)
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Asked = TypeVar("Asked", bound=_Named)
 
 
 def _answer(
-    path: Path,
-    out: Path | None,
-    spec: Any,
-    run: Callable[..., Any],
-    findings_of: "Callable[[Any], Findings]",
+    asked: Asked, out: Path | None, answer: "Callable[[Asked, Path, StepsShown], Findings]"
 ) -> None:
-    """Answer what a file asks, write the page and print its tables."""
+    """Answer what was asked, write the page and print its tables."""
+    from heatgrad.cli.steps import StepsShown
     from heatgrad.core.errors import RunError
     from heatgrad.report.findings import write_findings
     from heatgrad.report.writing import check_replaceable
 
-    asked = spec.from_toml(path)
     folder = out or Path("runs") / asked.name
     page = folder / "report.html"
     check_replaceable(page)
     try:
-        found = findings_of(run(asked, folder / "steps", tell=_tell))
+        with StepsShown() as shown:
+            found = answer(asked, folder / "steps", shown)
     except KeyboardInterrupt:
         raise RunError("interrupted; the same command goes on after the last step") from None
     write_findings(found, page)
@@ -68,10 +81,6 @@ def _file(spec: str, presets: Mapping[str, Path], kind: str) -> Path:
         raise SpecError(f"no file and no preset of {kind} '{spec}'; {nearest(spec, presets)}")
     sys.path.insert(0, str(path.resolve().parent))
     return path
-
-
-def _tell(step: str) -> None:
-    typer.echo(f"{step} ...", err=True)
 
 
 def _print(found: "Findings", page: Path) -> None:

@@ -39,6 +39,7 @@ from heatgrad.fokker_planck import (
 __all__ = ["EscapeFindings", "Landmarks", "run_escape"]
 
 Tell = Callable[[str], None]
+Progress = Callable[[int, int], None]
 
 _NEAR = 0.1  # of the distance between two wells: what counts as being at one
 
@@ -93,7 +94,11 @@ class EscapeFindings:
 
 
 def run_escape(
-    spec: EscapeSpec, out: str | Path, *, tell: Tell = lambda what: None
+    spec: EscapeSpec,
+    out: str | Path,
+    *,
+    tell: Tell = lambda what: None,
+    progress: Progress | None = None,
 ) -> EscapeFindings:
     """Answer an escape by every method that applies; what is done already is not done again.
 
@@ -101,6 +106,8 @@ def run_escape(
         spec: What is asked.
         out: Folder of the results.
         tell: Called with the name of each step that begins.
+        progress: Called within a step that takes an ensemble, with the time steps done and the most
+            that can be; an ensemble ends sooner when all paths have left.
 
     Raises:
         SpecError: If no well is found, or the start is not inside the region.
@@ -121,7 +128,7 @@ def run_escape(
         region = _region(spec, landmarks)
         answers = {}
         for name in METHODS:
-            answer = partial(_exit, name, process, spec, region, landmarks)
+            answer = partial(_exit, name, process, spec, region, landmarks, progress)
             answers[name] = once(f"exit-{name}", answer)
         grid = {} if spec.grid is None else once("grid", lambda: _grid(process, spec, landmarks))
     except ValueError as error:
@@ -239,7 +246,12 @@ def _region(spec: EscapeSpec, landmarks: Landmarks | None) -> Region:
 
 
 def _exit(
-    name: str, process: Process, spec: EscapeSpec, region: Region, landmarks: Landmarks | None
+    name: str,
+    process: Process,
+    spec: EscapeSpec,
+    region: Region,
+    landmarks: Landmarks | None,
+    progress: Progress | None,
 ) -> Values:
     """Return the row of a method, or why it does not apply; of ensembles their survival."""
     start = torch.tensor(spec.start, dtype=torch.float64)
@@ -258,6 +270,7 @@ def _exit(
         t_max=None if carlo is None else carlo.t_max,
         replicas=2000 if carlo is None else carlo.replicas,
         seed=0 if carlo is None else carlo.seed,
+        progress=progress,
     )
     if not table.rows:
         return {"row": None, "reason": table.skipped[name]}

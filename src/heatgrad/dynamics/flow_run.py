@@ -12,9 +12,9 @@ from torch import Tensor
 
 from heatgrad.core.environment import describe_environment
 from heatgrad.core.errors import SpecError
-from heatgrad.core.steps import Steps, Values
 from heatgrad.core.random import stream_generator
 from heatgrad.core.spec import digest
+from heatgrad.core.steps import Steps, Values
 from heatgrad.dynamics.flow_spec import FlowSpec, SweepSpec, check_start
 from heatgrad.flow import (
     DivergenceByStart,

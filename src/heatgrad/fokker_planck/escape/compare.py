@@ -16,7 +16,7 @@ from heatgrad.core.errors import HeatgradWarning
 from heatgrad.fokker_planck.ensembles.bridge import Faces, faces_of
 from heatgrad.fokker_planck.ensembles.exits import check_inside, exit_times
 from heatgrad.fokker_planck.ensembles.sgd import sgd_exit_times
-from heatgrad.fokker_planck.ensembles.simulate import start_points
+from heatgrad.fokker_planck.ensembles.simulate import Progress, start_points
 from heatgrad.fokker_planck.ensembles.survival import FirstExits
 from heatgrad.fokker_planck.escape.kramers import eyring_kramers
 from heatgrad.fokker_planck.escape.passage import process_passage
@@ -116,6 +116,7 @@ def compare_escape(
     t_max: float | None = None,
     replicas: int = 2000,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> EscapeComparison:
     r"""Return the mean time of first exit from a region by every method that applies.
 
@@ -150,6 +151,7 @@ def compare_escape(
         t_max: For how long ensembles are watched [time].
         replicas: Of ensembles.
         seed: Of ensembles.
+        progress: Of an ensemble: called with the steps done and the most that can be, now and then.
 
     Raises:
         ValueError: If a name is unknown, or `x0` is not inside the region.
@@ -180,8 +182,8 @@ def compare_escape(
         "quadrature": lambda: _quadrature(process, start[0], faces),
         "grid": lambda: _grid(process, start[0], region, box, cells),
         "eyring-kramers": lambda: _law(process, start[0], faces, saddles),
-        "sde": lambda: _sde(process, start[0], region, dt, t_max, replicas, seed),
-        "sgd": lambda: _sgd(process, start[0], region, t_max, replicas, seed),
+        "sde": lambda: _sde(process, start[0], region, dt, t_max, replicas, seed, progress),
+        "sgd": lambda: _sgd(process, start[0], region, t_max, replicas, seed, progress),
     }
     rows, skipped = [], {}
     for name in METHODS:
@@ -330,10 +332,13 @@ def _sde(
     t_max: float | None,
     replicas: int,
     seed: int,
+    progress: Progress | None,
 ) -> EscapeRow:
     if dt is None or t_max is None:
         raise ValueError("an ensemble needs dt and t_max")
-    exits = exit_times(process, x0, region, dt=dt, t_max=t_max, replicas=replicas, seed=seed)
+    exits = exit_times(
+        process, x0, region, dt=dt, t_max=t_max, replicas=replicas, seed=seed, progress=progress
+    )
     return _of_sample("sde", exits)
 
 
@@ -344,6 +349,7 @@ def _sgd(
     t_max: float | None,
     replicas: int,
     seed: int,
+    progress: Progress | None,
 ) -> EscapeRow:
     if not isinstance(process, SGDDiffusion) or t_max is None:
         raise ValueError("true SGD needs an SGDDiffusion, and t_max")
@@ -359,6 +365,7 @@ def _sgd(
         replacement=process.replacement,
         extra_noise=process.extra_noise,
         seed=seed,
+        progress=progress,
     )
     return _of_sample("sgd", exits)
 
