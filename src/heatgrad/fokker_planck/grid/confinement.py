@@ -28,7 +28,7 @@ def mass_at_walls(
     The law of what stays long is nearly the quasi-stationary one on each connected part,
 
     $$\nu_i \propto \pi_i s_i \;[\text{detailed balance}], \qquad
-    \nu \propto (-Q^\top)^{-k} 1 \;[\text{else}]$$
+    \nu \propto (-Q^\top)^{-k} 1 \;[\text{else}] \tag{F.53}$$
 
     with s the second iterate of the inverse from 1.
     """

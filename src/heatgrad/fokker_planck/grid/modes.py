@@ -135,7 +135,7 @@ def _unscaled(
     In the tails the vectors are rounding, divided by next to nothing: there the eigenfunctions are
     solved for instead, from their values on the other cells. With t the tails and s the others
 
-    $$-Q_{tt} f_t = Q_{ts} f_s + \lambda f_t$$
+    $$-Q_{tt} f_t = Q_{ts} f_s + \lambda f_t \tag{F.54}$$
 
     repeated, since what is slow does not live in the tails.
     """
