@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from heatgrad.flow import classify, gradient_flow, predicted_exponents
+from heatgrad.flow import (
+    classify,
+    gradient_flow,
+    polynomial_fit,
+    predicted_exponents,
+    valley_start,
+)
 
 
 def vector(*values):
@@ -117,6 +123,33 @@ def test_a_constant_speed_is_a_transient():
     flow = gradient_flow(lambda x: 1e-12 * (x[0] - 1e6) ** 2, vector(1.0), t_end=1e8)
     assert flow.verdict().word == "undecided"
     assert "bounded below" in str(flow.verdict())
+
+
+@pytest.mark.parametrize(
+    ("loss", "start", "t_end"),
+    [
+        (lambda x: x[0] ** -2, 1e3, 1e4),
+        (lambda x: x[0] ** -2, 1e4, 1e8),
+        (lambda x: x[0] ** -2, 1.0, 1e-7),
+        (lambda x: torch.exp(-x[0]), 20.0, 100.0),
+        (lambda x: 1e-9 * x[0], 1.0, 1.0),
+        (lambda x: (x**2).sum() / 2, 1.0, 1e-8),
+        (lambda x: x[0] ** -2 + x[1] ** 2, 1e4, 1e5),
+    ],
+)
+@pytest.mark.parametrize("method", ["lsoda", "rosenbrock"])
+def test_a_path_too_short_to_be_seen_is_undecided(loss, start, t_end, method):
+    """x^-2 and exp(-x) have no critical point; the others have not come near theirs, if any."""
+    flow = gradient_flow(loss, vector(start, 1.0), t_end=t_end, method=method)
+    assert flow.verdict().word == "undecided"
+
+
+@pytest.mark.parametrize("step", [0.01, 0.03])
+def test_the_best_starts_do_not_stand_still(step):
+    """A finite difference of GELU fits x² the better, the farther out it is: no end is near."""
+    fit = polynomial_fit((0, 0, 1), activation="gelu", hidden=(2,))
+    flow = gradient_flow(fit, valley_start(fit, step), t_end=1e10)
+    assert flow.verdict().word != "converges"
 
 
 def test_no_growth_yet_is_undecided():

@@ -18,6 +18,7 @@ STABLE = 0.05  # by which the exponents of the two windows may differ
 BOUNDED = -0.5  # no loss that is bounded below keeps up a speed of this exponent, Eq. (A.2)
 GROWN = 1.05  # times which the norm must have grown over the window
 AGREE = 0.05  # share of the loss's fall that the energy may miss over the window
+REST = 1e-12  # share of its largest that the speed of a flow at rest has left: rounding
 _LEAST_POINTS = 8
 
 
@@ -130,9 +131,11 @@ def classify(
     The path is finite if and only if k < -1. *Diverges*: both between -0.97 and -1/2, no farther
     apart than 0.05, no separate decade below -0.97, and the norm has grown by a twentieth.
     *Converges*: both below -1.1, no farther apart than 0.05 |k1|, and no decade above -1.1; or the
-    path over the window is shorter than the integrator can resolve. All else is *undecided*:
-    k = -1 is growth like log t, unstable exponents are a transient, and above -1/2 no loss that is
-    bounded below can keep up.
+    path over the window is shorter than the integrator can resolve, and the speed has fallen to
+    1e-12 of its largest, or like a power below -1.1 in every decade. A short path alone decides
+    nothing: so starts a flow far out, where all is slow. All else is *undecided*: k = -1 is growth
+    like log t, unstable exponents are a transient, and above -1/2 no loss that is bounded below
+    can keep up.
 
     The loss's limit is that of a power law through three points that are evenly spaced in log t:
 
@@ -212,6 +215,9 @@ class _Window:
         self.is_whole = self.covered >= decades - 1e-6 and len(t) - self.first >= _LEAST_POINTS
         self.decades, self.resolution = decades, resolution
         self.loss, self.norm = loss[self.first :], norm[self.first :]
+        half = int(np.searchsorted(t, t[-1] * 10 ** (-decades / 2))) if len(t) else 0
+        left, most = speed[half:].max(initial=0.0), speed.max(initial=0.0)
+        self.at_rest = bool(left <= REST * most)
         self.path = float(length[-1] - length[self.first]) if len(t) else 0.0
         self.is_finite = bool(
             all(np.isfinite(a[self.first :]).all() for a in (loss, norm, speed, length))
@@ -249,10 +255,13 @@ def _judge(
         ]
     if not window.is_finite:
         return "undecided", ["The record holds values that are not finite."]
-    if window.path <= window.resolution:
+    high, low = max(s.value for s in slopes), min(s.value for s in slopes)
+    is_short = window.path <= window.resolution
+    if is_short and (window.at_rest or high < FAST):
         return "converges", [
             f"Over the last {window.decades:g} decades the path is {window.path:.2g} long, less "
-            f"than the integrator resolves ({window.resolution:.2g}): it stands still."
+            f"than the integrator resolves ({window.resolution:.2g}), and the speed has fallen "
+            f"to nothing: it stands still."
         ]
     apart = abs(long.value - short.value)
     said = [
@@ -265,7 +274,6 @@ def _judge(
             f"The loss and the path disagree by {missed:.1%} over the window: integrate with "
             f"smaller tolerances.",
         ]
-    high, low = max(s.value for s in slopes), min(s.value for s in slopes)
     if high < FAST and apart < STABLE * abs(long.value):
         return "converges", [*said, "Below -1 the path is finite."]
     if low > SLOW and apart < STABLE:
