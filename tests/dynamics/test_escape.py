@@ -99,7 +99,7 @@ def _point(spec):
         ({"grid": {"low": [-2.5], "high": [2.5, 1.0], "n": [200]}}, "one number for each axis"),
         ({"process": WELL["process"] | {"temperature": 0.0}}, "temperature"),
         ({"process": WELL["process"] | {"potential": "double-wel"}}, "did you mean 'double-well'"),
-        ({"region": {"kind": "half-space", "normal": [1.0], "offset": -3.0}}, "inside"),
+        ({"region": {"kind": "half-space", "normal": [1.0], "offset": -3.0}}, "region must hold"),
         ({"region": {"kind": "ball", "center": [0.0, 0.0], "radius": 2.0}}, "region must have 1"),
         ({"grid": {"low": [-2.5], "high": [2.5], "n": [2]}}, "grid.n"),
         ({"speed": 1}, "unknown key 'speed'"),
@@ -128,3 +128,29 @@ def test_when_none_left(tmp_path):
     answer = " ".join(escape_findings(run_escape(spec, tmp_path)).answer)
     assert "none left; the mean time is above" in answer
     assert "nan" not in answer
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"grid": {"low": [3.0], "high": [-3.0], "n": [50]}}, "low must lie below high"),
+        ({"grid": {"low": [-0.5], "high": [2.0], "n": [50]}}, "grid must hold the start"),
+        (
+            {"region": {"kind": "half-space", "normal": [1.0], "offset": -1.5}},
+            "region must hold the start",
+        ),
+        (
+            {"region": {"kind": "half-space", "normal": [0.0], "offset": 1.0}},
+            "normal must not be zero",
+        ),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_runs(change, message):
+    with pytest.raises(SpecError, match=message):
+        EscapeSpec.from_dict(WELL | change)
+
+
+def test_a_grid_without_the_other_well_is_refused(tmp_path):
+    asked = WELL | {"grid": {"low": [-2.5], "high": [0.5], "n": [50]}, "monte_carlo": None}
+    with pytest.raises(SpecError, match="must hold the minimum that target leads to"):
+        run_escape(EscapeSpec.from_dict(asked), tmp_path / "run")

@@ -152,7 +152,8 @@ def _process(spec: EscapeSpec) -> Process:
     except SpecError:
         raise
     except Exception as error:  # a potential of the user's own may raise anything
-        raise SpecError(f"process: {type(error).__name__}: {error}") from error
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise SpecError(f"process: {kind}{' '.join(str(error).split())}") from error
     return process
 
 
@@ -308,6 +309,13 @@ def _grid(process: Process, spec: EscapeSpec, landmarks: Landmarks | None) -> Va
         found["entropy"] = np.array([chain.entropy(m) for m in run.masses])
     if landmarks is None or landmarks.target is None or isinstance(process, Kinetic):
         return found
+    low, high = np.array(spec.grid.low), np.array(spec.grid.high)
+    if not ((landmarks.target > low) & (landmarks.target < high)).all():
+        raise SpecError(
+            f"grid: low to high must hold the minimum that target leads to, "
+            f"{[round(v, 4) for v in landmarks.target.tolist()]}, got {spec.grid.low} to "
+            f"{spec.grid.high}; widen it"
+        )
     near = _NEAR * float(np.linalg.norm(landmarks.target - landmarks.minimum))
     ends = (Ball(tuple(p.tolist()), near) for p in (landmarks.minimum, landmarks.target))
     committor = chain.committor(*ends)

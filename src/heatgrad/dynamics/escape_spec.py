@@ -3,13 +3,23 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field, model_validator
 
 from heatgrad.core.lookup import lookup
 from heatgrad.core.spec import Positive, ShortName, Spec, digest, parse, read_toml
 from heatgrad.dynamics.potentials import POTENTIALS
 from heatgrad.dynamics.problems import PROBLEMS, Problem
-from heatgrad.fokker_planck import Ball, Box, HalfSpace, Kinetic, Langevin, Process, SGDDiffusion
+from heatgrad.fokker_planck import (
+    Ball,
+    Box,
+    HalfSpace,
+    Kinetic,
+    Langevin,
+    Process,
+    Region,
+    SGDDiffusion,
+)
 
 __all__ = ["EscapeSpec", "GridSpec", "MonteCarloSpec"]
 
@@ -152,6 +162,8 @@ class GridSpec(Spec):
                 f"low, high and n must have one number for each axis, at most 3, got "
                 f"{len(self.low)}, {len(self.high)} and {len(self.n)}"
             )
+        if not all(a < b for a, b in zip(self.low, self.high, strict=True)):
+            raise ValueError(f"low must lie below high, got {self.low} and {self.high}")
         return self
 
 
@@ -215,9 +227,22 @@ class EscapeSpec(Spec):
         for side in sides:
             if len(side) != dim:
                 raise ValueError(f"region must have {dim} coordinates as start, got {len(side)}")
+        if self.region is not None:
+            self._start_is_in(self.region.region())
+        if self.grid is not None:
+            box = zip(self.grid.low, self.start, self.grid.high, strict=True)
+            if not all(a < x < b for a, x, b in box):
+                raise ValueError(
+                    f"the grid must hold the start {self.start}, got {self.grid.low} to "
+                    f"{self.grid.high}; widen it"
+                )
         if self.times and self.grid is None:
             raise ValueError("times need a table [grid], on which densities are computed")
         return self
+
+    def _start_is_in(self, region: Region) -> None:
+        if not float(region(torch.tensor(self.start, dtype=torch.float64))) > 0:
+            raise ValueError(f"region must hold the start {self.start}, got one that does not")
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], *, source: str = "escape") -> "EscapeSpec":

@@ -46,12 +46,17 @@ def noisy_wells(
         spread: Deviations of ξ along both axes, at least 0.
         seed: Of ξ.
 
+    Raises:
+        ValueError: If there are too few samples.
+
     Example:
         >>> problem = noisy_wells(num_samples=8, tilt=0.0)
         >>> each = torch.func.vmap(problem.loss, in_dims=(None, 0))
         >>> float(each(torch.zeros(2, dtype=torch.float64), *problem.data).mean())
         0.25
     """
+    if num_samples < 3:
+        raise ValueError(f"num_samples must be at least 3, got {num_samples}")
     drawn = torch.randn(
         num_samples, 2, generator=stream_generator(seed, "data"), dtype=torch.float64
     )
@@ -77,11 +82,16 @@ def phase_retrieval(*, num_samples: int = 32, noise: float = 0.3, seed: int = 0)
         noise: Deviation of the noise on y; with 0 all samples agree at ±1, where SGD stops.
         seed: Of the samples.
 
+    Raises:
+        ValueError: If there are too few samples.
+
     Example:
         >>> problem = phase_retrieval(noise=0.0)
         >>> float(problem.loss(torch.ones(1, dtype=torch.float64), *(d[0] for d in problem.data)))
         0.0
     """
+    if num_samples < 2:
+        raise ValueError(f"num_samples must be at least 2, got {num_samples}")
     generator = stream_generator(seed, "data")
     x = torch.randn(num_samples, 1, generator=generator, dtype=torch.float64)
     y = x[:, 0] ** 2

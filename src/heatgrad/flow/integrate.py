@@ -121,7 +121,7 @@ def output_times(
     Raises:
         ValueError: If not 0 < t_first < t_end, or there are fewer than 2 points a decade.
     """
-    if not (math.isfinite(t_end) and t_end > 0):
+    if not isinstance(t_end, int | float) or not (math.isfinite(t_end) and t_end > 0):
         raise ValueError(f"t_end must be positive and finite, got {t_end!r}")
     first = min(1e-2, t_end / 1e3) if t_first is None else t_first
     if not 0 < first < t_end:

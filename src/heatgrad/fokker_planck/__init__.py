@@ -14,6 +14,7 @@ from heatgrad.fokker_planck.escape.compare import (
     EscapeRow,
     against_reference,
     compare_escape,
+    reference_of,
 )
 from heatgrad.fokker_planck.escape.kramers import (
     EscapeCost,
@@ -127,6 +128,7 @@ __all__ = [
     "mean_first_passage_ito",
     "occupation_entropy",
     "projection_entropy",
+    "reference_of",
     "richardson",
     "sgd_exit_times",
     "simulate",

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from heatgrad.dynamics import EscapeFindings
+from heatgrad.fokker_planck import EscapeRow, reference_of
 from heatgrad.report.findings import Findings, Grid, Section
 from heatgrad.report.lines import lines_panel
 from heatgrad.report.panels import LegendEntry, Picture
@@ -60,7 +61,7 @@ def escape_findings(found: EscapeFindings) -> Findings:
 
 def _answer(found: EscapeFindings) -> tuple[str, ...]:
     known = [row for row in found.rows if math.isfinite(row.value)]
-    best = next((row for row in known if math.isnan(row.z) and row.status != "law"), None)
+    best = reference_of(found.rows)
     sentences = []
     if found.landmarks is not None and not math.isnan(found.landmarks.barrier):
         marks = found.landmarks
@@ -114,13 +115,15 @@ def _skipped(found: EscapeFindings) -> tuple[str, ...]:
 
 def _table(found: EscapeFindings) -> Grid:
     rows = []
+    best = reference_of(found.rows)
     for row in found.rows:
-        is_reference = math.isnan(row.z)
-        off = EMPTY if is_reference else Cell(f"{100 * row.relative:+.2f} %", row.relative)
-        z = Cell("reference") if is_reference else Cell(f"{row.z:+.2f}", row.z)
+        off, z = EMPTY, Cell("reference") if row is best else EMPTY
+        if math.isfinite(row.relative):
+            off = Cell(f"{100 * row.relative:+.2f} %", row.relative)
+        if math.isfinite(row.z):
+            z = Cell(f"{row.z:+.2f}", row.z)
         cells = (
-            Cell(f"{row.value:.6g}", row.value),
-            Cell(f"{row.low:.5g} to {row.high:.5g}", row.low),
+            *_time_of(row),
             off,
             z,
             Cell(row.status),
@@ -138,12 +141,20 @@ def _table(found: EscapeFindings) -> Grid:
     return Grid("Mean exit times", columns, tuple(rows), note)
 
 
+def _time_of(row: EscapeRow) -> tuple[Cell, Cell]:
+    """Return the mean time and its interval; without a single exit, what it is above."""
+    if math.isfinite(row.value) and math.isfinite(row.high):
+        interval = Cell(f"{row.low:.5g} to {row.high:.5g}", row.low)
+    else:
+        interval = Cell(f"above {row.low:.5g}", row.low)
+    return Cell(f"{row.value:.6g}", row.value) if math.isfinite(row.value) else EMPTY, interval
+
+
 def _survival(found: EscapeFindings) -> tuple[Picture, ...]:
     if not found.survival:
         return ()
-    best = next(
-        (r.value for r in found.rows if math.isnan(r.z) and math.isfinite(r.value)), math.nan
-    )
+    reference = reference_of(found.rows)
+    best = math.nan if reference is None else reference.value
 
     with figure(5.4, 3.2) as fig:
         ax = fig.subplots()

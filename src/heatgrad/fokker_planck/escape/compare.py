@@ -28,7 +28,14 @@ from heatgrad.fokker_planck.processes.process import Process
 from heatgrad.fokker_planck.processes.region import Region
 from heatgrad.fokker_planck.processes.sgd import SGDDiffusion
 
-__all__ = ["METHODS", "EscapeComparison", "EscapeRow", "against_reference", "compare_escape"]
+__all__ = [
+    "METHODS",
+    "EscapeComparison",
+    "EscapeRow",
+    "against_reference",
+    "compare_escape",
+    "reference_of",
+]
 
 METHODS = ("quadrature", "grid", "eyring-kramers", "sde", "sgd")
 _REFERENCES = ("quadrature", "grid", "sde")  # the most exact first
@@ -172,8 +179,8 @@ def compare_escape(
     names = METHODS if methods is None else tuple(methods)
     if unknown := set(names) - set(METHODS):
         raise ValueError(f"methods must be of {', '.join(METHODS)}, got {sorted(unknown)}")
-    if cells < 8 or cells % 2:
-        raise ValueError(f"cells must be even and at least 8, got {cells}")
+    if not isinstance(cells, int) or cells < 8 or cells % 2:
+        raise ValueError(f"cells must be even and at least 8, got {cells!r}")
     # A start of another type is refused below, by name.
     start = start_points(process, x0.double() if isinstance(x0, Tensor) else x0, 1)
     faces = faces_of(region)
@@ -196,7 +203,7 @@ def compare_escape(
             skipped[name] = str(error)
         else:
             rows.append(replace(row, seconds=time.perf_counter() - begin))
-    best = _reference(rows)
+    best = reference_of(rows)
     return EscapeComparison(against_reference(rows), best.method if best else None, skipped)
 
 
@@ -205,7 +212,7 @@ def against_reference(rows: Sequence[EscapeRow]) -> tuple[EscapeRow, ...]:
 
     For rows that were made one by one, with one name in `methods` each.
     """
-    best = _reference(rows)
+    best = reference_of(rows)
     return tuple(
         replace(row, z=math.nan, relative=math.nan)
         if best is None or row is best
@@ -214,7 +221,8 @@ def against_reference(rows: Sequence[EscapeRow]) -> tuple[EscapeRow, ...]:
     )
 
 
-def _reference(rows: Sequence[EscapeRow]) -> EscapeRow | None:
+def reference_of(rows: Sequence[EscapeRow]) -> EscapeRow | None:
+    """Return the most exact of the rows that succeeded, or None."""
     exact = [r for r in rows if r.method in _REFERENCES and r.status in _TRUSTED]
     return min(exact, key=lambda r: _REFERENCES.index(r.method), default=None)
 
