@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^```([\w-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LABEL = re.compile(r"\b([AFGLRTSV])\.(\d+)\b")
+LABEL = re.compile(r"\b([ADFGILPRTSV])\.(\d+)\b")
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 COMMAND = typer.main.get_command(app)
 

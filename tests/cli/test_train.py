@@ -73,3 +73,41 @@ def test_an_interruption_is_one_line_and_is_gone_on_from():
     assert process.returncode == 1
     assert said[-1].startswith("heatgrad: interrupted; the epochs that are done are kept in")
     assert not any("Traceback" in line for line in said)
+
+
+DENOISER = """
+name = "denoiser"
+epochs = 2
+batch_size = 32
+loss = { kind = "edm", drop_label = 0.1 }
+
+[task]
+kind = "Digits"
+num_test = 1600
+
+[model]
+kind = "DenoisingTransformer"
+patch = 4
+width = 8
+depth = 1
+
+[optimizer]
+kind = "Adam"
+lr = 0.01
+"""
+
+
+def test_where_there_is_no_accuracy_none_is_said(heatgrad):
+    Path("denoiser.toml").write_text(DENOISER)
+    done = heatgrad("train", "denoiser.toml")
+    assert done.code == 0, done.err
+    assert done.out.startswith("runs/denoiser/weights.safetensors (epoch 2, test loss ")
+    assert "accuracy" not in done.err + done.out
+    assert "nan" not in done.err + done.out
+    again = heatgrad("train", "denoiser.toml")
+    assert again.out == done.out
+
+
+def test_a_training_that_comes_along_is_named(refused):
+    near = "did you mean 'mnist-diffusion'? choices: digits-diffusion"
+    refused("train", "mnist-difusion", naming=["no training and no spec file", near])

@@ -201,7 +201,11 @@ def test_a_full_disk_at_the_end_is_said_and_gone_on_from(values, tmp_path, monke
         patch.setattr("heatgrad.study.train_run.save_file", full)
         with pytest.raises(RunError, match=r"weights.safetensors' \(.*No space left.*goes on$"):
             run(values, tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoints", "curves.csv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "checkpoints",
+        "curves.csv",
+        "spec.json",
+    ]
     trained = run(values, tmp_path)
     assert load_file(trained.weights)
 
@@ -217,7 +221,7 @@ def test_files_are_what_the_umask_says(values, tmp_path):
     assert {oct(p.stat().st_mode & 0o777) for p in files} == {"0o640"}
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "curves.csv"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "curves.csv", "spec.json"])
 def test_the_files_of_others_are_not_overwritten(values, tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(StoreError, match=f"{name}' would be overwritten, .*give another folder"):

@@ -182,7 +182,9 @@ def test_all_at_once_equals_one_by_one(network, loss):
                 assert getattr(found[i], name) == pytest.approx(value, rel=1e-10, abs=1e-10), arm
         states = ours[i].model.state_dict().values(), one.model.state_dict().values()
         for a, b in zip(*states, strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=1e-10, msg=lambda text: f"{arm}: {text}")
+            torch.testing.assert_close(
+                a, b, rtol=0, atol=1e-10, msg=lambda text, arm=arm: f"{arm}: {text}"
+            )
 
 
 @pytest.mark.parametrize("width", [11, 32])

@@ -1,5 +1,6 @@
 """`heatgrad train`: one training, that goes on where it was left."""
 
+import math
 import os
 import sys
 import time
@@ -15,7 +16,7 @@ __all__ = ["train"]
 
 
 def train(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A TOML file; see the guide.")],
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A TOML file, or a preset's name.")],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; default runs/<name>.")
     ] = None,
@@ -23,9 +24,11 @@ def train(
     """Train one network, with a checkpoint after every epoch, or what is left of it."""
     from heatgrad.core.errors import RunError
     from heatgrad.study import TrainSpec, run_training
+    from heatgrad.study.presets import training_file
 
-    sys.path.insert(0, str(spec.resolve().parent))  # parts of the user's own lie beside their spec
-    training = TrainSpec.from_toml(spec)
+    path = training_file(spec)
+    sys.path.insert(0, str(path.resolve().parent))  # parts of the user's own lie beside their spec
+    training = TrainSpec.from_toml(path)
     folder = out if out is not None else Path("runs") / training.name
     with _Shown() as shown:
         try:
@@ -43,15 +46,20 @@ def train(
             ) from None
     last = trained.records[-1]
     if _is_first():
-        typer.echo(
-            f"{trained.weights} (epoch {last.epoch}, test accuracy "
-            f"{100 * last.test_accuracy:.2f} %)"
-        )
+        score = _accuracy(last) or f"test loss {last.test_loss:.4f}"
+        typer.echo(f"{trained.weights} (epoch {last.epoch}, {score})")
 
 
 def _is_first() -> bool:
     """Whether this is the first, or the only, of the processes that train together."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def _accuracy(record: "EpochRecord", *, after: str = "") -> str:
+    """Return the words for an accuracy; none where the loss knows none."""
+    if math.isnan(record.test_accuracy):
+        return ""
+    return f"test accuracy {100 * record.test_accuracy:.2f} %{after}"
 
 
 class _Shown:
@@ -107,8 +115,8 @@ class _Shown:
         rate = self._seen / max(1e-9, record.seconds)
         self._console.print(
             f"epoch {record.epoch}/{self._epochs}  lr {record.lr:.4g}  loss "
-            f"{record.train_loss:.4f}  test loss {record.test_loss:.4f}  test accuracy "
-            f"{100 * record.test_accuracy:.2f} %  {rate:,.0f} examples/s",
+            f"{record.train_loss:.4f}  test loss {record.test_loss:.4f}  "
+            f"{_accuracy(record, after='  ')}{rate:,.0f} examples/s",
             soft_wrap=True,
         )
         self._name(record.epoch + 1)

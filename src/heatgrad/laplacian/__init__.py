@@ -16,6 +16,7 @@ from heatgrad.laplacian.eigenbasis import from_eigenbasis, to_eigenbasis
 from heatgrad.laplacian.eigenvalues import axis_eigenvalues
 from heatgrad.laplacian.operator import Laplacian
 from heatgrad.laplacian.solve import solve_shifted
+from heatgrad.laplacian.speed import TransformSpeed, transform_length, transform_speed
 from heatgrad.laplacian.stencil import apply_stencil, apply_stencil_foreach
 from heatgrad.laplacian.transforms import dct2, dst1, idct2
 
@@ -23,6 +24,7 @@ __all__ = [
     "BOUNDARIES",
     "Boundary",
     "Laplacian",
+    "TransformSpeed",
     "apply_stencil",
     "apply_stencil_foreach",
     "axis_eigenvalues",
@@ -38,4 +40,6 @@ __all__ = [
     "solve_shifted",
     "spectral_radius",
     "to_eigenbasis",
+    "transform_length",
+    "transform_speed",
 ]

@@ -4,7 +4,7 @@ from heatgrad.study.areas import NoiseArea, noise_areas
 from heatgrad.study.maps import PhaseMap, phase_maps
 from heatgrad.study.metric import METRICS, Metric
 from heatgrad.study.parts import Parts, parts_of
-from heatgrad.study.presets import PRESETS, SMALL
+from heatgrad.study.presets import PRESETS, SMALL, TRAININGS
 from heatgrad.study.reading import read_runs
 from heatgrad.study.record import Recording, is_recorded, record
 from heatgrad.study.results import Results
@@ -25,6 +25,7 @@ from heatgrad.study.store import Record, Store
 from heatgrad.study.table import compare_table
 from heatgrad.study.train_run import Trained, run_training
 from heatgrad.study.train_spec import TrainSpec
+from heatgrad.study.trained import TrainedModel, trained_model
 from heatgrad.study.tuning import Tuning
 from heatgrad.study.verdict import Question, Verdict, judge, judge_all
 
@@ -32,6 +33,7 @@ __all__ = [
     "METRICS",
     "PRESETS",
     "SMALL",
+    "TRAININGS",
     "Metric",
     "NoiseArea",
     "PairedComparison",
@@ -45,6 +47,7 @@ __all__ = [
     "StudySpec",
     "TrainSpec",
     "Trained",
+    "TrainedModel",
     "Tuning",
     "Verdict",
     "area_under_curve",
@@ -66,5 +69,6 @@ __all__ = [
     "sign_flip_interval",
     "sign_flip_p",
     "split_by_dials",
+    "trained_model",
     "variance_shares",
 ]

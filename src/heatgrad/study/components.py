@@ -20,6 +20,7 @@ PASSED = {
     "schedule": ("optimizer", "epochs"),
     "task": (),
     "augment": ("pixels",),
+    "loss": (),
 }
 
 

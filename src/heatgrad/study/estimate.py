@@ -10,16 +10,23 @@ from typing import Any
 import torch
 
 from heatgrad.core.environment import check_device
-from heatgrad.core.lookup import lookup
 from heatgrad.data import Dataset
 from heatgrad.study.jobs import run_short
+from heatgrad.study.losses import make_loss
 from heatgrad.study.plan import plan
 from heatgrad.study.question import EACH_TUNED
 from heatgrad.study.run import workload
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import Store
-from heatgrad.study.trial import Trial, load_data, make_model, make_optimizer, make_recipe
-from heatgrad.training import LOSSES, evaluate, steps_per_epoch
+from heatgrad.study.trial import (
+    Trial,
+    as_trained_on,
+    load_data,
+    make_model,
+    make_optimizer,
+    make_recipe,
+)
+from heatgrad.training import evaluate, steps_per_epoch
 
 __all__ = ["Estimate", "TaskEstimate", "estimate"]
 
@@ -153,8 +160,10 @@ def _time_of_step(trial: Trial) -> float:
     """Return the seconds of a step of a trial that is trained alone."""
     with _one_thread():
         dataset = load_data(trial)
-        model = make_model(trial, dataset).to(trial.device)
-        loss = lookup(trial.loss, LOSSES, "loss")
+        model = make_model(trial, dataset)
+        dataset = as_trained_on(trial, model, dataset)
+        model = model.to(trial.device)
+        loss = make_loss(trial.loss)
         optimizer, recipe = make_optimizer(trial, model), make_recipe(trial, dataset)
         trained_by, generator = recipe.training_loss(loss), torch.Generator()
         batch = _cut(dataset, num_train=trial.batch_size).to(trial.device)
@@ -175,8 +184,10 @@ def _time_of_evaluation(trial: Trial) -> float:
     """Return the seconds of an evaluation, from a part of the test set that takes long enough."""
     with _one_thread():
         dataset = load_data(trial)
-        model = make_model(trial, dataset).to(trial.device)
-        loss, recipe = lookup(trial.loss, LOSSES, "loss"), make_recipe(trial, dataset)
+        model = make_model(trial, dataset)
+        dataset = as_trained_on(trial, model, dataset)
+        model = model.to(trial.device)
+        loss, recipe = make_loss(trial.loss), make_recipe(trial, dataset)
         whole = len(dataset.y_test)
 
         def seconds_of(num_test: int) -> float:

@@ -10,17 +10,17 @@ from typing import Any, TypeVar
 from torch import nn
 
 from heatgrad.core.errors import SpecError, StoreError
-from heatgrad.core.lookup import lookup
 from heatgrad.core.spec import digest
 from heatgrad.landscape import DataLoss, align
 from heatgrad.landscape.surface import check_grid
 from heatgrad.study.geometry_kinds import KINDS, Value
 from heatgrad.study.geometry_spec import GeometrySpec
+from heatgrad.study.losses import make_loss
 from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.spec import StudySpec
 from heatgrad.study.store import Measured, Record, Store
 from heatgrad.study.trial import Trial, load_data, make_model
-from heatgrad.training import LOSSES
+from heatgrad.training import Loss, is_objective
 
 __all__ = [
     "Measurement",
@@ -169,4 +169,15 @@ def loss_on(trial: Trial, part: str, examples: int) -> DataLoss:
     """
     data = load_data(trial)
     x, y = (data.x_train, data.y_train) if part == "train" else (data.x_test, data.y_test)
-    return DataLoss(lookup(trial.loss, LOSSES, "loss"), (x[:examples], y[:examples]))
+    return DataLoss(_scored(trial), (x[:examples], y[:examples]))
+
+
+def _scored(trial: Trial) -> Loss:
+    """Return a trial's loss of logits and labels."""
+    loss = make_loss(trial.loss)
+    if is_objective(loss):
+        raise SpecError(
+            f"a landscape needs a loss of logits and labels, got '{trial.loss.kind}', which draws "
+            f"noise"
+        )
+    return loss

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from heatgrad.core.lookup import lookup
 from heatgrad.data import Dataset
+from heatgrad.study.losses import make_loss
 from heatgrad.study.trial import (
     Trial,
     TrialResult,
@@ -21,7 +21,6 @@ from heatgrad.study.trial import (
     run_trial,
 )
 from heatgrad.training import (
-    LOSSES,
     Backend,
     EpochRecord,
     Replica,
@@ -145,7 +144,7 @@ def _ready(part: Sequence[tuple[Trial, Dataset]]) -> dict[Backend, dict[int, Rep
         model = make_model(trial, dataset)
         optimizer = make_optimizer(trial, model)
         scheduler = make_scheduler(trial, optimizer)
-        loss = lookup(trial.loss, LOSSES, "loss")
+        loss = make_loss(trial.loss)
         # What it is trained with must not matter, so each is asked alone.
         way = backend_of([model], [optimizer], dataset, loss=loss, batch_size=trial.batch_size)
         replica = Replica(model, optimizer, dataset, trial.seed, scheduler)
@@ -160,7 +159,7 @@ def _train(
     records: dict[int, list[EpochRecord]] = {place: [] for place in replicas}
     epochs = train_replicas(
         list(replicas.values()),
-        loss=lookup(like.loss, LOSSES, "loss"),
+        loss=make_loss(like.loss),
         epochs=like.epochs,
         batch_size=like.batch_size,
         backend=way,

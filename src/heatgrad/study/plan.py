@@ -7,10 +7,11 @@ from typing import Any
 from heatgrad.core.errors import SpecError
 from heatgrad.core.random import stream_seed
 from heatgrad.data import TASKS
-from heatgrad.models import MODELS
 from heatgrad.optim import OPTIMIZERS
 from heatgrad.study.components import Component, find, resolve
 from heatgrad.study.design import settings_of
+from heatgrad.study.losses import has_accuracy, resolved_loss
+from heatgrad.study.networks import ALL_NETWORKS
 from heatgrad.study.question import EACH_TUNED
 from heatgrad.study.recipe_spec import RecipeSpec
 from heatgrad.study.spec import StudySpec
@@ -91,7 +92,7 @@ class _Planner:
             where, model = f"tasks.{name}", task.model or study.model
             self._parts[name] = (
                 resolve(task, TASKS, "task", where),
-                resolve(model, MODELS, "model", f"{where}: model"),
+                resolve(model, ALL_NETWORKS, "model", f"{where}: model"),
             )
             self._recipes[name] = study.recipe_of(name).resolved(f"{where}: recipe")
             for arm_name, arm in study.arms.items():
@@ -122,7 +123,7 @@ class _Planner:
             model=self._parts[task][1],
             optimizer=Component(kind=optimizer.kind, options=optimizer.options | dict(options)),
             schedule=self._schedule,
-            loss=study.loss,
+            loss=resolved_loss(study.loss, self._parts[task][1]),
             epochs=study.tasks[task].epochs or study.epochs,
             batch_size=study.tasks[task].batch_size or study.batch_size,
             backend=backend,
@@ -136,9 +137,16 @@ def _backend(
     study: StudySpec, task_name: str, model: Component, arm_name: str, arm: Component
 ) -> Backend:
     """Return how the trials of an arm on a task are trained; of `"vmap"` each trial decides."""
-    network = find(model, MODELS, "model", f"tasks.{task_name}: model")
+    network = find(model, ALL_NETWORKS, "model", f"tasks.{task_name}: model")
     optimizer = find(arm, OPTIMIZERS, "optimizer", f"arms.{arm_name}")
     is_known = all(isinstance(x, type) for x in (network, optimizer))
+    if not has_accuracy(study.loss):
+        if study.backend == "replicas":
+            raise SpecError(
+                f"backend 'replicas' needs a loss of logits and labels, got '{study.loss.kind}', "
+                f"which calls the network itself; use backend = 'auto'"
+            )
+        return "loop"
     is_plain = study.recipe_of(task_name).is_plain
     can_be = is_plain and is_known and can_train(network, optimizer)
     if study.backend == "replicas" and not can_be:
@@ -154,5 +162,5 @@ def _backend(
     if study.device != "cpu":  # where one network by itself is work enough
         return "loop"
     # Ours that are no MLP have convolutions, with which vmap is not faster.
-    is_own = model.kind not in MODELS
+    is_own = model.kind not in ALL_NETWORKS
     return "vmap" if is_own and isinstance(optimizer, type) and has_rule(optimizer) else "loop"

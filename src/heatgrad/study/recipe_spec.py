@@ -5,11 +5,10 @@ from typing import Annotated, Any
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from heatgrad.core.errors import SpecError
-from heatgrad.core.lookup import lookup
 from heatgrad.core.spec import Spec
 from heatgrad.data import Dataset
 from heatgrad.study.components import Component, build, find, resolve
-from heatgrad.training import AUGMENTS, LOSSES, Precision, Recipe
+from heatgrad.training import AUGMENTS, Loss, Objective, Precision, Recipe
 
 __all__ = ["AugmentSpec", "RecipeSpec"]
 
@@ -29,6 +28,7 @@ class RecipeSpec(Spec):
         precision: `"float32"`, or `"bfloat16"` for autocast.
         accumulate: Parts that a batch goes through the network in.
         average: Decay of the exponential average of the weights, 0 for none [1].
+        average_warmup: Whether that decay begins small and grows with the steps.
         diffusion_decay: Whether diffusion falls linearly to zero in the last epoch.
         compile: Whether networks go through `torch.compile`.
     """
@@ -38,6 +38,7 @@ class RecipeSpec(Spec):
     precision: Precision = "float32"
     accumulate: Annotated[int, Field(ge=1)] = 1
     average: Share = 0.0
+    average_warmup: bool = False
     diffusion_decay: bool = False
     compile: bool = False
 
@@ -45,8 +46,9 @@ class RecipeSpec(Spec):
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What was added later stands there only where it is used: keys of trials stay."""
         values: dict[str, Any] = dump(self)
-        if not self.compile:
-            values.pop("compile", None)
+        for name in ("compile", "average_warmup"):
+            if not getattr(self, name):
+                values.pop(name, None)
         return values
 
     @property
@@ -57,7 +59,7 @@ class RecipeSpec(Spec):
     @property
     def words(self) -> tuple[str, ...]:
         """What is done, a phrase each."""
-        said = {"augment", "diffusion_decay", "compile"}
+        said = {"augment", "diffusion_decay", "compile", "average_warmup"}
         changed = self.model_dump(exclude_defaults=True, exclude=said)
         named = {"label_smoothing": "label smoothing", "average": "average of weights"}
         return (
@@ -74,12 +76,12 @@ class RecipeSpec(Spec):
         augment = resolve(self.augment, AUGMENTS, "augment", f"{where}.augment")
         return self.model_copy(update={"augment": AugmentSpec(**augment.model_dump())})
 
-    def recipe(self, dataset: Dataset, loss: str, where: str) -> Recipe:
+    def recipe(self, dataset: Dataset, loss: Loss | Objective, where: str) -> Recipe:
         """Return the recipe of a training.
 
         Args:
             dataset: What is trained on.
-            loss: Name of the loss.
+            loss: What is trained by.
             where: The place in the spec, to begin messages.
 
         Raises:
@@ -96,5 +98,5 @@ class RecipeSpec(Spec):
             target = find(self.augment, AUGMENTS, "augment", what)
             options["augment"] = build(target, what, dataset.pixels, **self.augment.options)
         recipe: Recipe = build(Recipe, where, **options)
-        build(recipe.training_loss, where, lookup(loss, LOSSES, "loss"))
+        build(recipe.training_loss, where, loss)
         return recipe

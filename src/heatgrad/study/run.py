@@ -12,12 +12,14 @@ import torch
 
 from heatgrad.core.environment import check_device, describe_environment
 from heatgrad.core.errors import HeatgradWarning, SpecError
-from heatgrad.core.lookup import lookup, nearest
+from heatgrad.core.lookup import nearest
 from heatgrad.core.spec import canonical_json, shown
 from heatgrad.data import TASKS
 from heatgrad.study.components import Component, build, find
 from heatgrad.study.design import ranges_of
 from heatgrad.study.geometry import measurements, rehearse
+from heatgrad.study.losses import has_accuracy
+from heatgrad.study.metric import METRICS
 from heatgrad.study.plan import plan, plan_tuned
 from heatgrad.study.pool import Progress, measure_all, run_trials
 from heatgrad.study.presets import PRESETS, preset_file
@@ -36,7 +38,7 @@ from heatgrad.study.trial import (
     make_scheduler,
 )
 from heatgrad.study.tuning import chosen_settings
-from heatgrad.training import LOSSES, initialised
+from heatgrad.training import initialised
 
 __all__ = [
     "Workload",
@@ -366,9 +368,25 @@ def _one_of_each(study: StudySpec) -> Iterator[Trial]:
                 yield trial.model_copy(update={"optimizer": optimizer})
 
 
+def _check_loss(study: StudySpec) -> None:
+    """Refuse a metric and a geometry that a loss does not have."""
+    if has_accuracy(study.loss):
+        return
+    kind = study.loss.kind
+    if METRICS[study.metric].percent:
+        raise SpecError(
+            f"metric '{study.metric}' needs a loss of logits and labels, got '{kind}', which calls "
+            f"the network itself and knows no accuracy; use metric = 'test_loss'"
+        )
+    if study.geometry:
+        raise SpecError(
+            f"geometry needs a loss of logits and labels, got '{kind}', which draws noise; leave "
+            f"geometry out"
+        )
+
+
 def _check_names(study: StudySpec) -> None:
-    if not callable(lookup(study.loss, LOSSES, "loss")):
-        raise SpecError(f"loss: '{study.loss}' is no function; give a loss of logits and labels")
+    _check_loss(study)
     tasks, arms = set(), set()
     for trial in _one_of_each(study):
         if trial.task_name not in tasks:

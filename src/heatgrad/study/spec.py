@@ -18,6 +18,7 @@ from heatgrad.core.spec import (
 )
 from heatgrad.study.components import Component
 from heatgrad.study.geometry_spec import GeometrySpec
+from heatgrad.study.losses import LossSpec
 from heatgrad.study.metric import METRICS, Metric
 from heatgrad.study.question import AS_PUBLISHED, EACH_TUNED, MIN_BLOCKS
 from heatgrad.study.recipe_spec import RecipeSpec
@@ -53,7 +54,10 @@ Rate = Annotated[float, Field(gt=0)]
 
 
 class ModelSpec(Component):
-    """The network: a name of `heatgrad.models.MODELS` or an import path, and its options."""
+    """The network: a name of `heatgrad.models.MODELS` or `heatgrad.diffusion.networks.NETWORKS`.
+
+    Or an import path. Further keys are its options.
+    """
 
 
 class ScheduleSpec(Component):
@@ -125,7 +129,8 @@ class StudySpec(Spec):
         epochs: Passes over the training part.
         batch_size: Examples a step.
         lr: Learning rate of arms and tasks that have none of their own.
-        loss: A name of `heatgrad.training.LOSSES`.
+        loss: A name of `heatgrad.training.LOSSES` or an import path; or, with their options, a loss
+            that calls the network itself: then the metric is a loss.
         metric: The primary metric, a key of `METRICS`, taken after the last epoch.
         metric_epochs: Number of last epochs over which it is averaged: 1, or more where it goes up
             and down from epoch to epoch, as it does at a large fixed learning rate.
@@ -160,7 +165,7 @@ class StudySpec(Spec):
     epochs: Positive
     batch_size: Positive
     lr: Rate
-    loss: str = "cross_entropy"
+    loss: LossSpec = LossSpec(kind="cross_entropy")
     metric: Literal["test_accuracy", "test_accuracy_clean", "test_loss", "train_loss"]
     metric_epochs: Positive = 1
     margin: Rate

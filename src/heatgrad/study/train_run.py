@@ -3,22 +3,34 @@
 import contextlib
 import csv
 import io
+import json
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from heatgrad.core.environment import check_device, is_out_of_memory
-from heatgrad.core.errors import HeatgradError, RunError, StoreError
+from heatgrad.core.errors import HeatgradError, RunError, SpecError, StoreError
+from heatgrad.core.random import own_random_state
 from heatgrad.study.components import build
+from heatgrad.study.presets import training_file
 from heatgrad.study.train_spec import TrainSpec
-from heatgrad.study.trial import Trial, make_training
-from heatgrad.training import Checkpoints, EpochRecord, Training, joined, weights_of
+from heatgrad.study.trained import SPEC_FILE, described
+from heatgrad.study.trial import Trial, load_data, make_training
+from heatgrad.training import (
+    Checkpoints,
+    EpochRecord,
+    Training,
+    is_objective,
+    joined,
+    weights_of,
+)
 
 __all__ = ["Trained", "run_training"]
 
@@ -51,13 +63,14 @@ def run_training(
 ) -> Trained:
     """Run one training, or what is left of it, with a checkpoint after every epoch.
 
-    The folder holds `checkpoints`, `curves.csv` (a line an epoch) and in the end
-    `weights.safetensors`. A call after an interruption goes on after the last whole epoch, and ends
-    with the same bits on the same machine. Several processes that `torchrun` has started train
-    together: each takes a share of every batch.
+    The folder holds `checkpoints`, `curves.csv` (a line an epoch), `spec.json` (what
+    `trained_model` needs beside weights) and in the end `weights.safetensors`. A call after an
+    interruption goes on after the last whole epoch, and ends with the same bits on the same
+    machine. Several processes that `torchrun` has started train together: each takes a share of
+    every batch.
 
     Args:
-        spec: A training, or the path of its TOML file.
+        spec: A training, the path of its TOML file, or the name of one that comes with the package.
         out: Folder of the results, made if needed; default `runs/<name>`.
         on_start: Called with the training before its first step, from where it goes on.
         on_step: Called after every step with the number of its examples.
@@ -70,7 +83,7 @@ def run_training(
         RunError: If the training diverges, memory runs out, or a file cannot be written.
     """
     if not isinstance(spec, TrainSpec):
-        spec = TrainSpec.from_toml(spec)
+        spec = TrainSpec.from_toml(training_file(spec))
     folder = Path(out) if out is not None else Path("runs") / spec.name
     check_device(spec.device)
     with joined(spec.device) as processes:
@@ -83,12 +96,13 @@ def run_training(
             _try_a_batch(training, trial)
             _make(folder)
             records = checkpoints.restore(training)
+        about = described(spec, training.model, load_data(trial))
         on_start(training)
         try:
             for record in training.records(on_step=on_step):
                 records.append(record)
                 on_epoch(record)
-                _keep(training, records, checkpoints, folder / "curves.csv")
+                _keep(training, records, checkpoints, folder, about)
         except HeatgradError:
             raise
         except Exception as error:  # whatever a part of the user's own may raise
@@ -103,7 +117,11 @@ def run_training(
 
 
 def _keep(
-    training: Training, records: Sequence[EpochRecord], checkpoints: Checkpoints, curves: Path
+    training: Training,
+    records: Sequence[EpochRecord],
+    checkpoints: Checkpoints,
+    folder: Path,
+    about: dict[str, Any],
 ) -> None:
     """Write what an epoch has added, or say that it has diverged."""
     last = records[-1]
@@ -114,23 +132,37 @@ def _keep(
         )
     checkpoints.save(training, records)
     if training.processes.rank == 0:
-        with _writing(curves) as path:
-            path.write_text(_table(records), encoding="utf-8")
+        for name, text in (
+            ("curves.csv", _table(records)),
+            (SPEC_FILE, json.dumps(about, indent=1) + "\n"),
+        ):
+            with _writing(folder / name) as path:
+                path.write_text(text, encoding="utf-8")
 
 
 def _try_a_batch(training: Training, trial: Trial) -> None:
     """Call the network and its loss once, so that what does not fit is said before the start."""
     x, y = (part[:2] for part in (training.dataset.x_train, training.dataset.y_train))
     model = training.model.eval()
+    if is_objective(training.loss):
+        what = f"model '{trial.model.kind}' with loss '{trial.loss.kind}'"
+        with torch.no_grad(), own_random_state(x.device):
+            build(training.loss, f"{what} on inputs of shape {tuple(x.shape[1:])}", model, x, y)
+        return
+    if hasattr(model, "sigma_data"):
+        raise SpecError(
+            f"loss must be one of diffusion for model '{trial.model.kind}', got "
+            f"'{trial.loss.kind}'; use loss = 'edm'"
+        )
     with torch.no_grad():
         what = f"model '{trial.model.kind}' on inputs of shape {tuple(x.shape[1:])}"
         logits = build(model, what, x)
-        build(training.loss, f"loss '{trial.loss}'", logits, y)
+        build(training.loss, f"loss '{trial.loss.kind}'", logits, y)
 
 
 def _check_free(folder: Path) -> None:
     """Refuse a folder with results that are not those of an interrupted training."""
-    for name in ("weights.safetensors", "curves.csv"):
+    for name in ("weights.safetensors", "curves.csv", SPEC_FILE):
         if os.path.lexists(folder / name):
             raise StoreError(
                 f"'{folder / name}' would be overwritten, and no checkpoint says that it is this "

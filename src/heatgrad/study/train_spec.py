@@ -7,9 +7,10 @@ from pydantic import Field
 
 from heatgrad.core.spec import Positive, ShortName, Spec, parse, read_toml
 from heatgrad.data import TASKS
-from heatgrad.models import MODELS
 from heatgrad.optim import OPTIMIZERS
 from heatgrad.study.components import Component, resolve
+from heatgrad.study.losses import LossSpec, resolved_loss
+from heatgrad.study.networks import ALL_NETWORKS
 from heatgrad.study.recipe_spec import RecipeSpec
 from heatgrad.study.spec import ModelSpec, ScheduleSpec
 from heatgrad.study.trial import Trial
@@ -26,9 +27,11 @@ class TrainSpec(Spec):
         seed: Of data, initial weights, order, dropout and augmentation.
         epochs: Passes over the training part.
         batch_size: Examples a step.
-        loss: A name of `heatgrad.training.LOSSES`, or an import path.
+        loss: A name of `heatgrad.training.LOSSES`; `"edm"`, `"simple"`, `"hybrid"` or
+            `"reconstruction"`, alone or as a table with options; or an import path.
         task: Data: a name of `heatgrad.data.TASKS` or an import path, and its options.
-        model: Network.
+        model: Network: a name of `heatgrad.models.MODELS` or of
+            `heatgrad.diffusion.networks.NETWORKS`, or an import path, and its options.
         optimizer: A name of `heatgrad.optim.OPTIMIZERS` or an import path, and its options.
         schedule: Learning-rate schedule.
         recipe: What is done beside plain steps.
@@ -41,7 +44,7 @@ class TrainSpec(Spec):
     seed: Annotated[int, Field(ge=0)] = 0
     epochs: Positive
     batch_size: Positive
-    loss: str = "cross_entropy"
+    loss: LossSpec = LossSpec(kind="cross_entropy")
     task: Component
     model: ModelSpec
     optimizer: Component
@@ -66,6 +69,7 @@ class TrainSpec(Spec):
         Raises:
             SpecError: If a name or an option is unknown.
         """
+        model = resolve(self.model, ALL_NETWORKS, "model", "model")
         return Trial(
             task_name="",
             arm_name="",
@@ -73,12 +77,29 @@ class TrainSpec(Spec):
             role="report",
             seed=self.seed,
             task=resolve(self.task, TASKS, "task", "task"),
-            model=resolve(self.model, MODELS, "model", "model"),
+            model=model,
             optimizer=resolve(self.optimizer, OPTIMIZERS, "optimizer", "optimizer"),
             schedule=resolve(self.schedule, SCHEDULES, "schedule", "schedule"),
-            loss=self.loss,
+            loss=resolved_loss(self.loss, model),
             epochs=self.epochs,
             batch_size=self.batch_size,
             recipe=self.recipe.resolved("recipe"),
             device=self.device,
         )
+
+    def resolved(self) -> "TrainSpec":
+        """Return the training with its parts written out to the last option.
+
+        Raises:
+            SpecError: If a name or an option is unknown.
+        """
+        trial = self.trial()
+        parts = {
+            "task": trial.task,
+            "model": ModelSpec(**trial.model.model_dump()),
+            "optimizer": trial.optimizer,
+            "schedule": ScheduleSpec(**trial.schedule.model_dump()),
+            "loss": trial.loss,
+            "recipe": trial.recipe,
+        }
+        return self.model_copy(update=parts)

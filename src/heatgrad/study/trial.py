@@ -16,19 +16,18 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from heatgrad.core.errors import SpecError
-from heatgrad.core.lookup import lookup
 from heatgrad.core.random import stream_generator, stream_seed
 from heatgrad.core.spec import Spec, canonical_json, digest
 from heatgrad.data import TASKS, Dataset, Task
 from heatgrad.data.split import stratified_split
-from heatgrad.models import MODELS
 from heatgrad.optim import OPTIMIZERS, diffusion_groups
 from heatgrad.study.components import Component, build, find
+from heatgrad.study.losses import LossSpec, make_loss
+from heatgrad.study.networks import ALL_NETWORKS
 from heatgrad.study.question import AS_PUBLISHED
 from heatgrad.study.recipe_spec import RecipeSpec
 from heatgrad.training import (
     ALONE,
-    LOSSES,
     SCHEDULES,
     Backend,
     Checkpoints,
@@ -38,6 +37,7 @@ from heatgrad.training import (
     Processes,
     Recipe,
     Training,
+    encoded,
     initialised,
     sharded,
     step_memory,
@@ -49,6 +49,7 @@ __all__ = [
     "PROTOCOL",
     "Trial",
     "TrialResult",
+    "as_trained_on",
     "load_data",
     "make_model",
     "make_optimizer",
@@ -78,7 +79,7 @@ class Trial(Spec):
         model: Network.
         optimizer: Optimizer with its learning rate.
         schedule: Learning-rate schedule.
-        loss: Name of the loss.
+        loss: Loss, without options its name.
         epochs: Passes over the training part.
         batch_size: Examples a step.
         protocol: Version of the training protocol.
@@ -103,7 +104,7 @@ class Trial(Spec):
     model: Component
     optimizer: Component
     schedule: Component
-    loss: str
+    loss: LossSpec
     epochs: int
     batch_size: int
     protocol: int = PROTOCOL
@@ -169,7 +170,7 @@ def load_data(trial: Trial) -> Dataset:
 def make_model(trial: Trial, dataset: Dataset) -> nn.Module:
     """Return the trial's network with the block's initial weights."""
     where = trial.place_of("model")
-    target = find(trial.model, MODELS, "model", where)
+    target = find(trial.model, ALL_NETWORKS, "model", where)
 
     def construct() -> nn.Module:
         shape = tuple(dataset.input_shape)
@@ -180,6 +181,22 @@ def make_model(trial: Trial, dataset: Dataset) -> nn.Module:
     _check_is(model, nn.Module, f"{where} '{trial.model.kind}'")
     # Convolutions on a CPU are markedly faster in this layout; results differ by rounding at most.
     return model.to(memory_format=torch.channels_last) if len(dataset.input_shape) == 3 else model  # type: ignore[call-overload]
+
+
+def as_trained_on(trial: Trial, model: nn.Module, dataset: Dataset) -> Dataset:
+    """Return the data as a network is trained on them: encoded, if it works on latents.
+
+    Args:
+        trial: The trial.
+        model: Its network.
+        dataset: Its data, on the device of the network.
+    """
+    if not getattr(model, "is_trained_on_latents", False):
+        return dataset
+    was_training = model.training
+    data: Dataset = build(encoded, trial.place_of("model"), dataset, model.eval().encode)
+    model.train(was_training)
+    return data
 
 
 def make_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
@@ -208,7 +225,7 @@ def make_scheduler(trial: Trial, optimizer: torch.optim.Optimizer) -> LRSchedule
 
 def make_recipe(trial: Trial, dataset: Dataset) -> Recipe:
     """Return what the trial's training does beside plain steps."""
-    return trial.recipe.recipe(dataset, trial.loss, trial.place_of("recipe"))
+    return trial.recipe.recipe(dataset, make_loss(trial.loss), trial.place_of("recipe"))
 
 
 def make_training(
@@ -223,17 +240,17 @@ def make_training(
     """
     dataset = load_data(trial)
     model = make_model(trial, dataset).to(trial.device)
+    dataset = as_trained_on(trial, model, dataset.to(trial.device))
     if processes.size > 1 and parallel == "fsdp":
         model = sharded(model)
     optimizer = make_optimizer(trial, model)
-    dataset = dataset.to(trial.device)
     training: Training = build(
         Training,
         "training" if not trial.task_name else f"tasks.{trial.task_name}",
         model,
         optimizer,
         dataset,
-        loss=lookup(trial.loss, LOSSES, "loss"),
+        loss=make_loss(trial.loss),
         epochs=trial.epochs,
         batch_size=trial.batch_size,
         seed=trial.seed,

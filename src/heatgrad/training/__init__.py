@@ -5,10 +5,12 @@ Its random streams do not depend on the optimizer.
 
 from heatgrad.training.augment import AUGMENTS, Augment, AutoAugment, CropFlip
 from heatgrad.training.checkpoint import Checkpoints, weights_of
+from heatgrad.training.encoding import encoded
 from heatgrad.training.evaluation import Evaluation, evaluate
 from heatgrad.training.loop import Training, initialised, train
 from heatgrad.training.losses import LOSSES, Loss
 from heatgrad.training.memory import StepMemory, step_memory
+from heatgrad.training.objective import Objective, is_objective, value_of
 from heatgrad.training.order import steps_per_epoch
 from heatgrad.training.path import roughness
 from heatgrad.training.probe import GradientProbe, probe_gradient
@@ -41,6 +43,7 @@ __all__ = [
     "Evaluation",
     "GradientProbe",
     "Loss",
+    "Objective",
     "Parallel",
     "Precision",
     "Processes",
@@ -50,9 +53,11 @@ __all__ = [
     "Training",
     "backend_of",
     "can_train",
+    "encoded",
     "evaluate",
     "has_rule",
     "initialised",
+    "is_objective",
     "joined",
     "probe_gradient",
     "roughness",
@@ -61,5 +66,6 @@ __all__ = [
     "steps_per_epoch",
     "train",
     "train_replicas",
+    "value_of",
     "weights_of",
 ]

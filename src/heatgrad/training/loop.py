@@ -14,6 +14,7 @@ from heatgrad.core.random import own_random_state, stream_generator, stream_seed
 from heatgrad.data import Dataset
 from heatgrad.training.evaluation import evaluate
 from heatgrad.training.losses import Loss
+from heatgrad.training.objective import Objective
 from heatgrad.training.order import epoch_plan
 from heatgrad.training.path import Looks, distances, flat_gradient, flat_values, total_variation
 from heatgrad.training.probe import GradientProbe, probe_gradient
@@ -46,10 +47,13 @@ class Training:
     `batch_size` 1).
 
     Args:
-        model: Maps inputs to logits; trained in place, with its weights as they are at the start.
+        model: Maps inputs to logits, or what its objective takes; trained in place, with its
+            weights as they are at the start.
         optimizer: Steps on the model's parameters.
         dataset: Held in memory, on the device of the network, where everything is done.
-        loss: Mean loss of a batch.
+        loss: Mean loss of a batch, or an `Objective`, which calls the network itself: then
+            accuracies are NaN, and the test loss is drawn from `(seed, "objective")`, the same
+            after every epoch.
         epochs: Passes over the training part, at least 1.
         batch_size: Examples a step, at least 1.
         seed: Seed of the block of matched runs.
@@ -81,7 +85,7 @@ class Training:
         optimizer: Optimizer,
         dataset: Dataset,
         *,
-        loss: Loss,
+        loss: Loss | Objective,
         epochs: int,
         batch_size: int,
         seed: int,
@@ -184,7 +188,7 @@ class Training:
         for network in dict.fromkeys((self.model, scored)):  # in this order in all processes
             self.processes.agree(network)
         with self.recipe.autocast(self.dataset.x_test.device):
-            score = evaluate(scored, self.dataset, loss=self.loss)
+            score = evaluate(scored, self.dataset, loss=self.loss, seed=self.seed)
         after = flat_values(self.model)
         norms = [probe.norm for probe in probes]
         return EpochRecord(
@@ -265,7 +269,7 @@ def train(
     optimizer: Optimizer,
     dataset: Dataset,
     *,
-    loss: Loss,
+    loss: Loss | Objective,
     epochs: int,
     batch_size: int,
     seed: int,

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from heatgrad.optim import LinearDiffusionDecay
 from heatgrad.training.augment import Augment
 from heatgrad.training.losses import Loss
+from heatgrad.training.objective import Objective, value_of
 from heatgrad.training.processes import ALONE, Processes
 
 __all__ = ["Precision", "Recipe"]
@@ -37,6 +38,8 @@ class Recipe:
             gradient is that of the whole batch, but batch normalisation sees a part at a time.
         average: Decay of the exponential average of the weights and of batch statistics over steps,
             by which the network is scored and which it ends with, in [0, 1); 0 for none [1].
+        average_warmup: Whether that decay begins small, as (1 + n) / (10 + n) after n steps, so
+            that the average forgets the first weights soon.
         diffusion_decay: Whether the optimizer's diffusion, if it has one, falls linearly to zero in
             the last epoch.
         compile: Whether the network goes through `torch.compile` first, which takes a minute or
@@ -60,6 +63,7 @@ class Recipe:
     average: float = 0.0
     diffusion_decay: bool = False
     compile: bool = False
+    average_warmup: bool = False
 
     def __post_init__(self) -> None:
         for name in ("label_smoothing", "average"):
@@ -69,8 +73,12 @@ class Recipe:
             raise ValueError(f"precision must be float32 or bfloat16, got {self.precision!r}")
         if self.accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {self.accumulate!r}")
+        if self.average_warmup and self.average == 0:
+            raise ValueError(
+                "average_warmup needs an average of weights, got average = 0; give average = 0.999"
+            )
 
-    def training_loss(self, loss: Loss) -> Loss:
+    def training_loss(self, loss: Loss | Objective) -> Loss | Objective:
         """Return the loss that is trained by.
 
         Raises:
@@ -86,7 +94,7 @@ class Recipe:
         """Return the running average of a network, if there is to be one."""
         if self.average == 0:
             return None
-        step = get_ema_multi_avg_fn(self.average)  # type: ignore[no-untyped-call]
+        step = partial(_averaged_, self.average, self.average_warmup)
         return AveragedModel(model, multi_avg_fn=step, use_buffers=True)
 
     def decay(self, optimizer: Optimizer, epochs: int) -> LinearDiffusionDecay | None:
@@ -120,7 +128,7 @@ class Recipe:
         model: nn.Module,
         x: Tensor,
         y: Tensor,
-        loss: Loss,
+        loss: Loss | Objective,
         *,
         processes: Processes = ALONE,
         of: int | None = None,
@@ -133,7 +141,7 @@ class Recipe:
             model: What is called.
             x: Inputs.
             y: Labels.
-            loss: Mean loss of a batch.
+            loss: Mean loss of a batch, or an objective.
             processes: Over which gradients become means.
             of: Examples of the batch in all processes; by default those given.
         """
@@ -141,7 +149,7 @@ class Recipe:
         total = 0.0
         for inputs, labels in self.parts(x, y, least=int(share)):
             with self.autocast(x.device):
-                value = loss(model(inputs), labels)
+                value = value_of(loss, model, inputs, labels)
             if len(labels) != share:
                 value = value * (len(labels) / share)
             total += processes.mean(float(value.detach()))
@@ -149,3 +157,19 @@ class Recipe:
                 return total
             value.backward()  # type: ignore[no-untyped-call]
         return total
+
+
+@torch.no_grad()
+def _averaged_(
+    decay: float,
+    has_warmup: bool,
+    averages: list[Tensor],
+    values: list[Tensor],
+    count: Tensor | int,
+) -> None:
+    """Move averages of one dtype and device toward values, after `count` steps."""
+    if has_warmup:
+        num = int(count)
+        decay = min(decay, (1 + num) / (10 + num))
+    step = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    step(averages, values, count)

@@ -16,8 +16,8 @@ class EpochRecord:
         lr: Learning rate of the first group during the epoch.
         train_loss: Mean of the batch losses during the epoch, dropout on [loss].
         test_loss: Loss on the test labels as scored [loss].
-        test_accuracy: Accuracy against the test labels as scored [1].
-        test_accuracy_clean: Accuracy against the test labels before any flip [1].
+        test_accuracy: Accuracy against the test labels as scored; NaN of an objective [1].
+        test_accuracy_clean: Accuracy against the test labels before any flip; NaN alike [1].
         grad_norm: Mean gradient norm over a few evenly spaced steps [loss/param].
         diffusion_ratio: Mean norm ratio of the transformed to the plain gradient, same steps [1].
         diffusion_cosine: Mean cosine of the angle between the two, same steps [1].

@@ -16,6 +16,7 @@ from heatgrad.models import MLP
 from heatgrad.training.evaluation import Evaluation, evaluate
 from heatgrad.training.loop import train
 from heatgrad.training.losses import Loss
+from heatgrad.training.objective import Objective, is_objective
 from heatgrad.training.path import Looks, distances, flat_values, total_variation
 from heatgrad.training.probe import GradientProbe
 from heatgrad.training.record import EpochRecord, mean_of
@@ -53,7 +54,7 @@ class Replica:
 def train_replicas(
     replicas: Sequence[Replica],
     *,
-    loss: Loss,
+    loss: Loss | Objective,
     epochs: int,
     batch_size: int,
     backend: Backend | None = None,
@@ -66,7 +67,7 @@ def train_replicas(
 
     Args:
         replicas: Networks of one architecture, in training, with data of one shape.
-        loss: Mean loss of a batch.
+        loss: Mean loss of a batch, or an objective, which the loop alone can train.
         epochs: Passes over the training part, at least 1.
         batch_size: Examples a step, at least 1.
         backend: How: `"replicas"` by hand-written passes, `"vmap"`, or `"loop"`, one by one; None
@@ -80,7 +81,7 @@ def train_replicas(
 
     Raises:
         ValueError: If a back end is asked for that has no rule for an optimizer, or no passes for
-            the networks or the device.
+            the networks or the device. If it is not the loop, and the loss an objective.
     """
     if backend is None:
         models, optimizers = [r.model for r in replicas], [r.optimizer for r in replicas]
@@ -95,6 +96,11 @@ def train_replicas(
     if backend == "loop":
         yield from _one_by_one(replicas, loss, epochs, batch_size)
         return
+    if is_objective(loss):
+        raise ValueError(
+            f"a loss that calls the network itself is trained one network after the other, got "
+            f"backend '{backend}'; use backend='loop'"
+        )
     run = _Run(replicas, loss, batch_size, backend, device)
     for epoch in range(1, epochs + 1):
         yield run.epoch(epoch)
@@ -103,7 +109,7 @@ def train_replicas(
 
 
 def _one_by_one(
-    replicas: Sequence[Replica], loss: Loss, epochs: int, batch_size: int
+    replicas: Sequence[Replica], loss: Loss | Objective, epochs: int, batch_size: int
 ) -> Iterator[list[EpochRecord | None]]:
     runs = [
         train(

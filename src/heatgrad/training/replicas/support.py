@@ -15,6 +15,7 @@ from heatgrad.data import Dataset
 from heatgrad.models import MLP
 from heatgrad.optim import DiffusionNesterov
 from heatgrad.training.losses import Loss
+from heatgrad.training.objective import Objective, is_objective
 from heatgrad.training.order import steps_per_epoch
 from heatgrad.training.replicas.mapped import Mapping, disturbed, keeps_its_bits
 from heatgrad.training.replicas.rules import has_rule
@@ -39,7 +40,7 @@ def backend_of(
     optimizers: Sequence[Optimizer],
     dataset: Dataset,
     *,
-    loss: Loss,
+    loss: Loss | Objective,
     batch_size: int,
     always: bool = False,
 ) -> Backend:
@@ -51,16 +52,18 @@ def backend_of(
     chosen where it is faster: for small networks (at most 8,192 parameters) without convolutions,
     whose time goes into many short operations.
 
-    The answer does not depend on the number of networks.
+    The answer does not depend on the number of networks. An objective is trained by the loop.
 
     Args:
         models: The networks.
         optimizers: One of each.
         dataset: Data of the shape of all.
-        loss: Mean loss of a batch.
+        loss: Mean loss of a batch, or an objective.
         batch_size: Examples a step, at least 1.
         always: Whether `"vmap"` is chosen where it can be used but is not faster, too.
     """
+    if is_objective(loss):
+        return "loop"
     pairs = list(zip(models, optimizers, strict=True))
     if not all(has_rule(type(o)) and _is_whole(m, o) for m, o in pairs):
         return "loop"

@@ -1,0 +1,1 @@
+"""What denoisers are trained by: objectives that call the network themselves."""

@@ -1,0 +1,1 @@
+"""Ways down a list of levels: small pure functions."""

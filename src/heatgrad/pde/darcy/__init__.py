@@ -1,0 +1,1 @@
+"""Flow through a medium of two conductivities: solver, reference, residual, problem."""

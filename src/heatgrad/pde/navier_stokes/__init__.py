@@ -1,0 +1,1 @@
+"""Vorticity on the torus: spectral operators, time steps, problem, residuals."""
