@@ -1,11 +1,13 @@
 """`heatgrad escape` and `heatgrad flow`: questions about training dynamics, from a file."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from heatgrad.cli.findings import answer_with_page
 
 if TYPE_CHECKING:
     from heatgrad.cli.steps import StepsShown
@@ -22,11 +24,13 @@ def escape(spec: Spec, out: Out = None) -> None:
     from heatgrad.dynamics import ESCAPES, EscapeSpec, run_escape
     from heatgrad.report.escape import escape_findings
 
-    def answer(asked: EscapeSpec, steps: Path, shown: "StepsShown") -> "Findings":
-        found = run_escape(asked, steps, tell=shown.tell, progress=shown.progress)
-        return escape_findings(found)
+    asked = EscapeSpec.from_toml(_file(spec, ESCAPES, "escape"))
 
-    _answer(EscapeSpec.from_toml(_file(spec, ESCAPES, "escape")), out, answer)
+    def answer(steps: Path, shown: "StepsShown") -> "Findings":
+        found = run_escape(asked, steps, tell=shown.tell, progress=shown.progress)
+        return _said(escape_findings(found))
+
+    answer_with_page(out or Path("runs") / asked.name, answer)
 
 
 def flow(spec: Spec, out: Out = None) -> None:
@@ -34,39 +38,19 @@ def flow(spec: Spec, out: Out = None) -> None:
     from heatgrad.dynamics import FLOWS, FlowSpec, run_flow
     from heatgrad.report.flow import flow_findings
 
-    def answer(asked: FlowSpec, steps: Path, shown: "StepsShown") -> "Findings":
-        return flow_findings(run_flow(asked, steps, tell=shown.tell))
+    asked = FlowSpec.from_toml(_file(spec, FLOWS, "flow"))
 
-    _answer(FlowSpec.from_toml(_file(spec, FLOWS, "flow")), out, answer)
+    def answer(steps: Path, shown: "StepsShown") -> "Findings":
+        return _said(flow_findings(run_flow(asked, steps, tell=shown.tell)))
 
-
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
+    answer_with_page(out or Path("runs") / asked.name, answer)
 
 
-Asked = TypeVar("Asked", bound=_Named)
-
-
-def _answer(
-    asked: Asked, out: Path | None, answer: "Callable[[Asked, Path, StepsShown], Findings]"
-) -> None:
-    """Answer what was asked, write the page and print its tables."""
-    from heatgrad.cli.steps import StepsShown
-    from heatgrad.core.errors import RunError
-    from heatgrad.report.findings import write_findings
-    from heatgrad.report.writing import check_replaceable
-
-    folder = out or Path("runs") / asked.name
-    page = folder / "report.html"
-    check_replaceable(page)
-    try:
-        with StepsShown() as shown:
-            found = answer(asked, folder / "steps", shown)
-    except KeyboardInterrupt:
-        raise RunError("interrupted; the same command goes on after the last step") from None
-    write_findings(found, page)
-    _print(found, page)
+def _said(found: "Findings") -> "Findings":
+    """Say what makes an answer doubtful where warnings go, and return it."""
+    for words in found.warnings:
+        typer.echo(f"heatgrad: warning: {words}", err=True)
+    return found
 
 
 def _file(spec: str, presets: Mapping[str, Path], kind: str) -> Path:
@@ -81,20 +65,3 @@ def _file(spec: str, presets: Mapping[str, Path], kind: str) -> Path:
         raise SpecError(f"no file and no preset of {kind} '{spec}'; {nearest(spec, presets)}")
     sys.path.insert(0, str(path.resolve().parent))
     return path
-
-
-def _print(found: "Findings", page: Path) -> None:
-    from rich.table import Table
-
-    from heatgrad.cli.console import text_console
-
-    for grid in (grid for section in found.sections for grid in section.grids):
-        table = Table()
-        for name in ("", *grid.columns):
-            table.add_column(name)
-        for name, cells in grid.rows:
-            table.add_row(name, *(cell.text for cell in cells))
-        text_console().print(table)
-    for sentence in (*found.warnings, *found.answer):
-        typer.echo(sentence)
-    typer.echo(f"{page}")

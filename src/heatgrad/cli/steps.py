@@ -23,7 +23,7 @@ class StepsShown:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.percentage:3.0f} % at most"),
+            TextColumn("{task.percentage:3.0f} %"),
             TimeRemainingColumn(compact=True),
             console=self._console,
             disable=not self._console.is_terminal,
