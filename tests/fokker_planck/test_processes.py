@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from heatgrad.fokker_planck.ensembles.exits import exit_times
-from heatgrad.fokker_planck.ensembles.sgd import sgd_exit_times
+from heatgrad.fokker_planck.ensembles.sgd import sgd_exit_times, simulate_sgd
 from heatgrad.fokker_planck.ensembles.simulate import simulate
 from heatgrad.fokker_planck.escape.saddle import find_minimum
 from heatgrad.fokker_planck.grid.equation import FokkerPlanck
@@ -73,6 +73,24 @@ def test_what_must_be_a_scalar():
             call()
     with pytest.raises(ValueError, match=r"region must return a scalar, got shape \(2,\)"):
         exit_times(LINE, plane, lambda x: 1 - vector(x), dt=0.1, t_max=1.0)
+
+
+def test_the_loss_of_a_sample_must_be_a_scalar():
+    """Two entries, whose mean would be half of their sum: refused by SGD and by its diffusion."""
+    given = {"data": (torch.ones(3, 2),), "lr": 0.1, "batch_size": 1}
+    start, region = torch.zeros(2), HalfSpace((1.0, 0.0), 1.0)
+    for loss, message in (
+        (lambda theta, x: (theta - x) ** 2, r"loss must return a scalar, got shape \(2,\); sum it"),
+        (0.5, "loss must be a function of the parameters and one sample, got 0.5"),
+    ):
+        for call in (
+            lambda f=loss: simulate_sgd(f, theta0=start, steps=5, **given),
+            lambda f=loss: sgd_exit_times(f, theta0=start, region=region, steps=5, **given),
+            lambda f=loss: SGDDiffusion(f, **given).drift(start.unsqueeze(0)),
+            lambda f=loss: SGDDiffusion(f, **given).mean_loss(start),
+        ):
+            with pytest.raises(ValueError, match=message):
+                call()
 
 
 def test_a_number_is_a_diffusion_of_one_coordinate():

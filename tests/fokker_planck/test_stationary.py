@@ -137,6 +137,42 @@ def test_wide_stencils_cut_corners_off():
     np.testing.assert_allclose(law.masses, gibbs / gibbs.sum(), atol=1e-14)
 
 
+def anisotropic(*, is_reversible):
+    """V = |x|² / 5 in noise that is 552 times as strong along one line as across it."""
+    axes = np.linalg.qr(np.array([[1, 0.37], [0.37, -1]]))[0]
+    D = torch.from_numpy(axes @ np.diag([1.0, 1 / 552]) @ axes.T)
+    D = (D + D.T) / 2
+    known = {"scaled_potential": lambda x: (x**2).sum() / 5, "is_reversible": True}
+    return Ito(lambda x: -0.4 * D @ x, D, **(known if is_reversible else {}))
+
+
+@pytest.mark.parametrize("n", [20, 40])
+def test_corners_that_hold_mass(n):
+    """Gibbs on every cell where V is known, isolated ones, too; else they lack it, and it is said.
+
+    The box's walls are of the problem: nothing beyond them would make the corners negligible.
+    """
+    box = ((-2.0, -2.0), (2.0, 2.0), n)
+    chain = FokkerPlanck(anisotropic(is_reversible=True), *box, walls=True)
+    law = chain.stationary()
+    gibbs = np.exp(-(chain.grid.centers() ** 2).sum(axis=1) / 5).reshape(n, n)
+    gibbs /= gibbs.sum()
+    assert chain.diagnostics().num_cut_off > 0
+    np.testing.assert_allclose(law.masses, gibbs, rtol=1e-12)
+    assert law.status == "converged"
+    assert law.isolated_mass == law.num_cut_off == 0
+    values = chain.spectrum(2).values  # of the cells that are joined: one zero only
+    assert values[1] > 1e3 * abs(values[0])
+
+    for other, method in ((chain, "solve"), (False, "auto")):
+        bare = other or FokkerPlanck(anisotropic(is_reversible=False), *box, walls=True)
+        lacking = bare.stationary(method=method)
+        assert lacking.status == "isolated"
+        assert lacking.isolated_mass == pytest.approx(gibbs[lacking.masses == 0].sum(), rel=0.2)
+    wider = FokkerPlanck(anisotropic(is_reversible=False), *box).stationary()
+    assert wider.status == "cut"
+
+
 def test_one_way_corners_are_left_out():
     """With a drift the corners empty into the rest and get nothing back."""
     g = np.array([math.cos(math.pi / 6), 0.5])
@@ -316,6 +352,16 @@ def test_law_that_is_not_unique():
     """Noise and drift along one axis alone: every line keeps its mass."""
     process = Ito(lambda x: torch.stack([-x[0], 0 * x[1]]), torch.diag(torch.tensor([1.0, 0.0])))
     assert FokkerPlanck(process, (-6.0, 0.0), (6.0, 1.0), 20).stationary().status == "not unique"
+    along = torch.diag(torch.tensor([1.0, 0.0], dtype=torch.float64))
+    for n in (20, 400):  # thin lines, each of which holds a small share
+        flat = Ito(
+            lambda x: -along @ x,
+            along,
+            scaled_potential=lambda x: (along @ x @ x) / 2,
+            is_reversible=True,
+        )
+        law = FokkerPlanck(flat, (-6.0, 0.0), (6.0, 1.0), (20, n)).stationary()
+        assert law.status == "not unique"
 
 
 def test_high_barrier_without_balance():

@@ -51,7 +51,8 @@ def exit_times(
     steps themselves. Exact for constant drift zero and a plane.
 
     A path's place of exit is on the line of its step, moved onto the boundary along its normal.
-    Paths that left are dropped from the computation; those that never do are cut off.
+    Paths that left are dropped from the computation; those that never do are cut off. Those that
+    meet a drift, loss or D as `simulate` refuses have diverged.
 
     Args:
         process: Which.
@@ -67,7 +68,7 @@ def exit_times(
 
     Raises:
         ValueError: If a number is out of range, shapes do not fit, a start is not inside the
-            region, or the drift there is not finite.
+            region, the drift there is not finite, or D there no diffusion.
 
     References:
         Gobet (2000), doi:10.1016/S0304-4149(99)00109-X. Theory page: Eqs. (F.60) to (F.63).
@@ -101,6 +102,8 @@ def exit_times(
                 if progress and (step + 1) % 100 == 0:
                     progress(part * steps + step + 1, len(parts) * steps)
             watch.places[who] = x
+            if len(who):
+                watch.diverge(who[~run.euler.is_sound(x)], t_max)
     if progress:
         progress(len(parts) * steps, len(parts) * steps)
     return watch.result()
@@ -128,7 +131,7 @@ class Watch:
         self.places[who] = places
 
     def diverge(self, who: Tensor, time: float) -> None:
-        """Note that paths ceased to be finite."""
+        """Note that paths ceased to be finite, or are where no step is."""
         self.times[who] = time
         self.num_diverged += len(who)
 

@@ -20,9 +20,9 @@ from heatgrad.fokker_planck.ensembles.simulate import (
     start_points,
 )
 from heatgrad.fokker_planck.ensembles.survival import FirstExits
-from heatgrad.fokker_planck.processes.process import Points
+from heatgrad.fokker_planck.processes.process import Points, scalar_valued
 from heatgrad.fokker_planck.processes.region import Region
-from heatgrad.fokker_planck.processes.sgd import SampleLoss, batch_share, check_sgd
+from heatgrad.fokker_planck.processes.sgd import LOSS_OF, SampleLoss, batch_share, check_sgd
 
 __all__ = ["sgd_exit_times", "simulate_sgd"]
 
@@ -53,7 +53,8 @@ def simulate_sgd(
     \theta_{k+1} = \theta_k - \eta v_{k+1} \tag{F.64}$$
 
     as `torch.optim.SGD` steps. Each replica draws its own batches. Times are on the clock η k of
-    `SGDDiffusion`, also with momentum. Type and device are those of `theta0`.
+    `SGDDiffusion`, also with momentum. Type and device are those of `theta0`. A run whose batch
+    has a loss that is not finite is NaN from then on.
 
     Args:
         loss: Of the parameters, shape (p,), and one sample, to a scalar [loss].
@@ -75,8 +76,8 @@ def simulate_sgd(
         progress: Called with the steps done and the number of all steps, now and then.
 
     Raises:
-        ValueError: If a number is out of range, shapes do not fit, or the gradient at the start is
-            not finite.
+        ValueError: If a number is out of range, shapes do not fit, the loss is not a scalar, or it
+            or its gradient at the start is not finite.
 
     References:
         Theory page: Eq. (F.64).
@@ -115,9 +116,11 @@ def simulate_sgd(
                 runs.step()
                 if progress and (step + 1) % 100 == 0:
                     progress(part * steps + step + 1, steps * len(parts))
+            kept[-1, column : column + len(theta), 0] += runs.defect()
             column += len(theta)
     if progress:
         progress(steps * len(parts), steps * len(parts))
+    kept[~torch.isfinite(kept).all(2)] = math.nan
     return Ensemble(tuple(lr * k for k in kept_at), kept)
 
 
@@ -254,22 +257,29 @@ class _Runs:
         self._velocity: Tensor | None = None
         self._alive: Tensor | None = None
         self._batches = rule.batches(len(theta), generator)
+        self._last: Tensor | None = None
         samples = (None, *[0] * len(rule.data))
 
         def batch_loss(theta: Float[Tensor, " p"], *batch: Tensor) -> Tensor:
             each: Tensor = torch.func.vmap(rule.loss, in_dims=samples)(theta, *batch)
             return each.mean()
 
-        self._slope = torch.func.vmap(torch.func.grad(batch_loss))
-        if not bool(torch.isfinite(self._all_slopes(theta[:1])).all()):
-            raise ValueError("the gradient at theta0 must be finite, got NaN or infinity")
+        self._loss = torch.func.vmap(batch_loss)
+        self._slope = torch.func.vmap(torch.func.grad_and_value(batch_loss))
+        all_samples = [part.unsqueeze(0) for part in rule.data]
+        if not all(bool(torch.isfinite(x).all()) for x in self._slope(theta[:1], *all_samples)):
+            raise ValueError(
+                "the loss and its gradient at theta0 must be finite, got NaN or infinity; start "
+                "where they are"
+            )
 
     def step(self) -> None:
         """Take one step of each run."""
         indices = next(self._batches)
         if self._alive is not None:
             indices = indices[self._alive.to(indices.device)]
-        slope = self._slopes(indices.to(self.theta.device))
+        self._last = indices.to(self.theta.device)
+        slope, loss = self._slope(self.theta, *self._batch(self._last))
         if self.rule.extra_noise:
             xi = normal(self.theta.shape, self.generator, self.theta)
             slope = slope.add(xi, alpha=math.sqrt(self.rule.extra_noise))
@@ -278,6 +288,14 @@ class _Runs:
                 slope = slope.add(self._velocity, alpha=self.rule.momentum)
             self._velocity = slope
         self.theta.add_(slope, alpha=-self.rule.lr)
+        self.theta[:, 0].add_(0 * loss)  # one coordinate that is NaN ends a run
+
+    def defect(self) -> Float[Tensor, " replicas"]:
+        """Return 0 of each run, NaN if the loss of its last batch is not finite where it is now."""
+        if self._last is None:
+            return torch.zeros_like(self.theta[:, 0])
+        loss: Tensor = self._loss(self.theta, *self._batch(self._last))
+        return (0 * loss).to(self.theta)
 
     def keep(self, mask: Tensor) -> None:
         """Let the others go. Their batches are still drawn, so that no run's depend on it."""
@@ -287,19 +305,13 @@ class _Runs:
         if self._velocity is not None:
             self._velocity = self._velocity[mask]
 
-    def _slopes(self, indices: Indices) -> Points:
+    def _batch(self, indices: Indices) -> list[Tensor]:
         flat = indices.flatten()
         # index_select is several times faster than indexing with a matrix.
-        batch = [
+        return [
             part.index_select(0, flat).view(*indices.shape, *part.shape[1:])
             for part in self.rule.data
         ]
-        slope: Tensor = self._slope(self.theta, *batch)
-        return slope
-
-    def _all_slopes(self, theta: Points) -> Points:
-        slope: Tensor = self._slope(theta, *[part.unsqueeze(0) for part in self.rule.data])
-        return slope
 
 
 def _rule(
@@ -318,6 +330,7 @@ def _rule(
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum must be at least 0 and below 1, got {momentum!r}")
     own = [part.to(theta0) if part.is_floating_point() else part.to(theta0.device) for part in data]
+    loss = scalar_valued("loss", loss, LOSS_OF)
     return _Rule(
         loss, tuple(own), float(lr), batch_size, replacement, epochs, momentum, extra_noise
     )

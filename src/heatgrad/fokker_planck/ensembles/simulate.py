@@ -10,8 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from heatgrad.core.random import stream_generator
+from heatgrad.fokker_planck.processes.ito import check_diffusion
 from heatgrad.fokker_planck.processes.langevin import Kinetic, Langevin
 from heatgrad.fokker_planck.processes.process import Points, Process
+from heatgrad.fokker_planck.processes.root import matrix_root
 
 __all__ = [
     "Ensemble",
@@ -38,7 +40,8 @@ class Ensemble:
     Attributes:
         times: Shape (times,) [time].
         paths: Shape (times, replicas, p), on the ensemble's device [param].
-        status: `"diverged"` if a path ceased to be finite.
+        status: `"diverged"` if a path ceased to be finite: as it does, by a step, where its drift
+            or loss is not finite or its D not positive semidefinite.
     """
 
     times: tuple[float, ...]
@@ -83,6 +86,9 @@ def simulate(
     Its weak order is 1. Every time is met exactly: between two of them the steps are equal and at
     most `dt`. Type and device are those of `x0`; only the times asked for are kept.
 
+    A path that comes to where the drift or, of a `Langevin`, the potential is not finite, or D not
+    symmetric and positive semidefinite beyond rounding, is NaN from then on.
+
     Args:
         process: Which; its drift and noise factor are evaluated at all points at once.
         x0: The start: one point, shape (p,), or one for each replica, shape (replicas, p).
@@ -96,8 +102,8 @@ def simulate(
         progress: Called with the steps done and the number of all steps, now and then.
 
     Raises:
-        ValueError: If a number is out of range, shapes do not fit, or the drift at the start is
-            not finite.
+        ValueError: If a number is out of range, shapes do not fit, the drift at the start is not
+            finite, or D there no diffusion.
 
     References:
         Kloeden and Platen (1992), chapter 14. Theory page: Eq. (F.61).
@@ -133,6 +139,8 @@ def simulate(
                 done += count
                 now = then
                 kept[row, column : column + len(x)] = x
+            if total:
+                kept[-1, column : column + len(x)][~euler.is_sound(x)] = math.nan
             column += len(x)
     if progress:
         progress(total, total)
@@ -172,6 +180,13 @@ class Euler:
             xi = normal((len(x), self.last_factor.shape[2], 1), self.generator, x)
             noise = (self.last_factor @ xi).squeeze(2)
         return step.add_(noise, alpha=root)
+
+    def is_sound(self, x: Points) -> Tensor:
+        """Return which paths could take a step that is finite, shape (replicas,)."""
+        found = torch.isfinite(self.process.drift(x)).all(1)
+        if self.factor is None:
+            found &= torch.isfinite(self.process.noise_factor(x)).flatten(1).all(1)
+        return found
 
     def spread(self, slopes: Float[Tensor, "n k p"]) -> Float[Tensor, "n k"]:
         """Return n' D n for directions n at the paths last moved."""
@@ -223,7 +238,8 @@ def start_points(process: Process | None, x0: Tensor, replicas: int) -> Points:
     """Return one start for each replica.
 
     Raises:
-        ValueError: If shapes do not fit, or the start or the drift there is not finite.
+        ValueError: If shapes do not fit, the start or the drift there is not finite, or D there
+            not symmetric and positive semidefinite.
     """
     if not isinstance(x0, Tensor):
         raise ValueError(f"x0 must be a tensor, got {type(x0).__name__}; use torch.tensor(...)")
@@ -245,8 +261,35 @@ def start_points(process: Process | None, x0: Tensor, replicas: int) -> Points:
             raise ValueError(f"x0 must have {process.dim} coordinates, got {start.shape[1]}")
         points = start if x0.dim() == 2 else start[:1]
         if not bool(torch.isfinite(process.drift(points)).all()):
-            raise ValueError("the drift at x0 must be finite, got NaN or infinity")
+            raise ValueError(
+                "the drift at x0 must be finite, and the potential if there is one, got NaN or "
+                "infinity; start where they are"
+            )
+        _check_noise(process, points)
     return start
+
+
+def _check_noise(process: Process, points: Points) -> None:
+    """Refuse points whose D is no diffusion; a process with a factor of its own has none such.
+
+    Raises:
+        ValueError: If D is of another shape, not finite, not symmetric or not positive
+            semidefinite.
+    """
+    if type(process).noise_factor is not Process.noise_factor:
+        return
+    if process.constant_diffusion() is not None:
+        points = points[:1]
+    p = points.shape[1]
+    for part in torch.split(points, max(1, _ROOM // p**2)):
+        matrices = process.diffusion(part)
+        if matrices.shape != (len(part), p, p):
+            raise ValueError(
+                f"diffusion at x0 must be of shape {(p, p)}, got {tuple(matrices.shape[1:])}"
+            )
+        is_bad = ~torch.isfinite(matrix_root(matrices)).flatten(1).all(1)
+        if bool(is_bad.any()):
+            check_diffusion(matrices[is_bad][0].double(), "diffusion at x0")
 
 
 def _constant_factor(process: Process, x: Points) -> Float[Tensor, "p r"] | None:
@@ -256,7 +299,9 @@ def _constant_factor(process: Process, x: Points) -> Float[Tensor, "p r"] | None
     return None
 
 
-def _diagonal(factor: Float[Tensor, "p r"]) -> Float[Tensor, " p"] | None:
-    if factor.shape[0] == factor.shape[1] and torch.equal(factor, factor.diag().diag()):
-        return factor.diag()
-    return None
+def _diagonal(factor: Float[Tensor, "p r"]) -> Tensor | None:
+    """Return the diagonal of a factor, one number (which is faster) if all agree, or None."""
+    if factor.shape[0] != factor.shape[1] or not torch.equal(factor, factor.diag().diag()):
+        return None
+    diagonal = factor.diag()
+    return diagonal[0] if bool((diagonal == diagonal[0]).all()) else diagonal

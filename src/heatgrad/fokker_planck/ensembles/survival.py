@@ -32,7 +32,8 @@ class FirstExits:
         exited: Whether it exited.
         places: Where, shape (replicas, p): on the boundary, or where it was last seen [param].
         t_max: How long it was watched [time].
-        num_diverged: How many paths ceased to be finite; no mean is given then.
+        num_diverged: How many paths ceased to be finite, or came to where the drift or loss is not
+            finite or D not positive semidefinite; no mean is given then.
 
     Example:
         >>> times = FirstExits(np.array([1.0, 2.0, 4.0, 4.0]), np.array([True, True, True, False]),

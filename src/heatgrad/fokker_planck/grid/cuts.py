@@ -14,6 +14,7 @@ __all__ = ["Cuts", "cut_links"]
 
 _HALVINGS = 45
 _SHORTEST = 1e-6
+_TOUCH = 1e-9
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ def cut_links(
     """Return where links lead.
 
     A link that leaves through a reflecting side is dropped. One that leaves the region ends where
-    it first crosses, found by bisection; one that leaves and comes back is not seen.
+    it first crosses, found by bisection; one that leaves and comes back is not seen. One that ends
+    at the centre of a cell outside crosses, however rounding moves that centre; a boundary along a
+    side of the box, to within 1e-9 of the region's value inside, is met before the side.
 
     Args:
         grid: The box.
@@ -77,7 +80,12 @@ def cut_links(
     origin = points[rows[half]]
     if region is not None:
         level = torch.func.vmap(region)
-        crosses = on_points("region", level, grid.wrap(origin + share[:, None] * step)) <= 0
+        # Along the link a cell's centre is met up to rounding: ask the cell, where there is one.
+        crosses = ~at_side
+        sides = grid.wrap((origin + share[:, None] * step)[at_side])
+        if len(sides):
+            here = on_points("region", level, origin[at_side])
+            crosses[at_side] = on_points("region", level, sides) <= _TOUCH * here
         # A side of the box that lies outside the region is not reached.
         low, high = np.zeros(crosses.sum()), share[crosses]
         for _ in range(_HALVINGS):

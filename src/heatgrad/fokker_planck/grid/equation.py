@@ -30,7 +30,7 @@ from heatgrad.fokker_planck.grid.measures import (
     fisher_of,
 )
 from heatgrad.fokker_planck.grid.modes import Modes, slow_modes
-from heatgrad.fokker_planck.grid.stationary import Stationary, stationary_law
+from heatgrad.fokker_planck.grid.stationary import Stationary, closed_class, stationary_law
 from heatgrad.fokker_planck.processes.process import Process
 from heatgrad.fokker_planck.processes.region import Region
 
@@ -48,6 +48,10 @@ class FokkerPlanck:
     centres, with detailed balance. Elsewhere the scheme has order 2 in the spacing while the cell
     Péclet number is below 1, and order 1 beyond, where it is upwind: also along directions without
     noise. `diagnostics` says which, `richardson` helps.
+
+    A status speaks of the chain: whether its equations are solved, and whether the box ends where
+    there is mass. Of how far the chain is from the process, of numerical diffusion above all, only
+    `diagnostics` speaks, and a comparison of several n.
 
     Laws are masses of cells, arrays of the grid's shape that sum to 1.
 
@@ -154,7 +158,10 @@ class FokkerPlanck:
         return exit_times_of(self.grid, self.generator, moments=moments, walls=self.walls)
 
     def committor(self, a: CellSet, b: CellSet) -> Committor:
-        """Return the chance to meet b before a, each a mask or a function positive on it."""
+        """Return the chance to meet b before a, each a mask or a function positive on it.
+
+        Both are rounded to cells, an error of order 1 in the spacing; see `committor_of`.
+        """
         return committor_of(
             self.grid, self.generator, as_mask(self.grid, "a", a), as_mask(self.grid, "b", b)
         )
@@ -169,7 +176,8 @@ class FokkerPlanck:
             cells = np.flatnonzero(exits_surely(self.generator))
         else:
             law = self._law.masses.ravel()[self.generator.cells]
-            cells = np.flatnonzero(law > 0)
+            cells, _ = closed_class(self.generator, law)
+            cells = cells[law[cells] > 0]
         return slow_modes(self.grid, self.generator, cells, k)
 
     def entropy(self, masses: Float[np.ndarray, "..."]) -> float:

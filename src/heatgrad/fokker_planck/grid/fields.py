@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from heatgrad.fokker_planck.grid.cells import Grid, on_points
@@ -29,12 +30,14 @@ class Stencil:
         quiet: Projections onto what each inverse lacks, shape (p, rows, p, p) [1].
         added: Largest diffusion that was added where D has no narrow decomposition, per row, in
             units of cells [1 / time].
+        spans: Whether D has full rank, without help, per row.
     """
 
     jumps: Decomposition
     inverses: Float[np.ndarray, "ways rows p p"]
     quiet: Float[np.ndarray, "ways rows p p"]
     added: Float[np.ndarray, " rows"]
+    spans: NDArray[np.bool_]
 
     @property
     def is_constant(self) -> bool:
@@ -143,4 +146,4 @@ def make_stencil(grid: Grid, diffusion: Float[np.ndarray, "n p p"], *, max_offse
     inverses = [np.einsum("npk,nk,nqk->npq", vectors, inverted * way, vectors) for way in ways]
     quiet = [np.einsum("npk,nk,nqk->npq", vectors, 1.0 - noisy * way, vectors) for way in ways]
     jumps = Decomposition(weights, offsets, is_complete)
-    return Stencil(jumps, np.stack(inverses), np.stack(quiet), added)
+    return Stencil(jumps, np.stack(inverses), np.stack(quiet), added, noisy.all(axis=1))

@@ -39,6 +39,8 @@ class Generator:
         width: Widest jump [cells].
         added: Largest diffusion added in a direction of little or no noise, in units of cells.
         has_absorbing: Whether a side or a region's boundary absorbs, reached or not.
+        spans: Which cells have a D of full rank. The process joins those to all around them: where
+            no link of noise does, the box is too narrow for their jumps.
     """
 
     rates: Any
@@ -50,6 +52,7 @@ class Generator:
     width: int
     added: float
     has_absorbing: bool
+    spans: NDArray[np.bool_]
 
     @property
     def size(self) -> int:
@@ -128,7 +131,8 @@ def make_generator(grid: Grid, process: Process, region: Region | None) -> Gener
     width = int(np.abs(jumps.offsets[used]).max(initial=0))
     added = float(stencil.added.max(initial=0.0))
     absorbs = region is not None or any("absorb" in pair for pair in grid.sides)
-    return Generator(full, kill, cells, potential, weights, fluxes, width, added, absorbs)
+    spans = stencil.spans[stencil.rows(np.arange(len(cells)))]
+    return Generator(full, kill, cells, potential, weights, fluxes, width, added, absorbs, spans)
 
 
 def _max_offset(grid: Grid) -> int:

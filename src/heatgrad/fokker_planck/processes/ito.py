@@ -89,22 +89,25 @@ class Ito(Process):
         return self._is_reversible
 
 
-def check_diffusion(matrix: Float[Tensor, "p p"]) -> Float[Tensor, "p p"]:
+def check_diffusion(matrix: Float[Tensor, "p p"], name: str = "diffusion") -> Float[Tensor, "p p"]:
     """Return a matrix if it can be a diffusion.
 
     Raises:
         ValueError: If it is not square, symmetric, finite and positive semidefinite.
     """
     if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"diffusion must be a square matrix, got shape {tuple(matrix.shape)}")
+        raise ValueError(f"{name} must be a square matrix, got shape {tuple(matrix.shape)}")
     if not bool(torch.isfinite(matrix).all()):
-        raise ValueError("diffusion must be finite, got NaN or infinity in it")
+        raise ValueError(f"{name} must be finite, got NaN or infinity in it")
     scale = float(matrix.abs().max())
-    if float((matrix - matrix.T).abs().max()) > 1e-12 * scale:
-        raise ValueError("diffusion must be symmetric; give (D + D') / 2")
+    skew = float((matrix - matrix.T).abs().max())
+    if skew > 1e-12 * scale:
+        raise ValueError(
+            f"{name} must be symmetric, got entries of D - D' of {skew:.3g}; give (D + D') / 2"
+        )
     smallest = float(torch.linalg.eigvalsh(matrix)[0])
     if smallest < -1e-12 * scale:
         raise ValueError(
-            f"diffusion must be positive semidefinite, got an eigenvalue of {smallest:.3g}"
+            f"{name} must be positive semidefinite, got an eigenvalue of {smallest:.3g}"
         )
     return matrix

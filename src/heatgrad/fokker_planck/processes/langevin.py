@@ -7,7 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heatgrad.fokker_planck.processes.process import Points, Process, at_points, scalar_valued
+from heatgrad.fokker_planck.processes.process import (
+    Points,
+    Process,
+    at_points,
+    gradient_at_points,
+    scalar_valued,
+)
 
 __all__ = ["Kinetic", "Langevin", "Potential"]
 
@@ -42,10 +48,10 @@ class Langevin(Process):
         self.potential = potential
         self.temperature = _positive("temperature", temperature)
         height = scalar_valued("potential", potential)
-        self._height, self._slope = at_points(height), at_points(torch.func.grad(height))
+        self._height, self._slope = at_points(height), gradient_at_points(height)
 
     def drift(self, x: Points) -> Points:
-        """Return minus the potential's gradient."""
+        """Return minus the potential's gradient; NaN where the potential is not finite."""
         return -self._slope(x)
 
     def diffusion(self, x: Points) -> Float[Tensor, "n p p"]:
@@ -100,10 +106,10 @@ class Kinetic(Process):
         self.temperature = _positive("temperature", temperature)
         self.friction = _positive("friction", friction)
         height = scalar_valued("potential", potential)
-        self._height, self._slope = at_points(height), at_points(torch.func.grad(height))
+        self._height, self._slope = at_points(height), gradient_at_points(height)
 
     def drift(self, x: Points) -> Points:
-        """Return the velocity, and the force with friction."""
+        """Return the velocity, and the force with friction; NaN where U is not finite."""
         q, p = self._parts(x)
         return torch.cat([p, -self._slope(q) - self.friction * p], dim=1)
 

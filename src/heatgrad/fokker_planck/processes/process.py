@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Points", "Process", "at_points", "scalar_valued"]
+from heatgrad.fokker_planck.processes.root import matrix_root
+
+__all__ = ["Points", "Process", "at_points", "gradient_at_points", "scalar_valued"]
 
 Points = Float[Tensor, "n p"]
 
@@ -36,10 +38,8 @@ class Process(ABC):
         """Return D at each point, symmetric and positive semidefinite [param² / time]."""
 
     def noise_factor(self, x: Points) -> Float[Tensor, "n p r"]:
-        """Return F with F F' = D at each point: the symmetric root, where none else is known."""
-        values, vectors = torch.linalg.eigh(self.diffusion(x))
-        factor: Tensor = vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
-        return factor
+        """Return F with F F' = D at each point; NaN where D is not positive semidefinite."""
+        return matrix_root(self.diffusion(x))
 
     def constant_diffusion(self) -> Float[Tensor, "p p"] | None:
         """Return D if it is the same at all points, in double precision, else None."""
@@ -60,17 +60,45 @@ def at_points(function: Callable[[Tensor], Tensor]) -> Callable[[Points], Tensor
     return torch.func.vmap(function)
 
 
-def scalar_valued(name: str, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Return a function of one point that refuses to return anything but a scalar.
+def gradient_at_points(function: Callable[[Tensor], Tensor]) -> Callable[[Points], Points]:
+    """Return the gradient of a scalar function of one point, as a function of many.
+
+    It is NaN where the value is not finite. Differentiation alone would give a number there: that
+    of the logarithm is -1 at -1.
+
+    Example:
+        >>> gradient_at_points(lambda x: torch.log(x).sum())(torch.tensor([[2.0], [-1.0]]))
+        tensor([[0.5000],
+                [   nan]])
+    """
+    both = torch.func.vmap(torch.func.grad_and_value(function))
+
+    def gradient(x: Points) -> Points:
+        slope, value = both(x)
+        sound: Tensor = slope + (0 * value).to(slope).unsqueeze(1)
+        return sound
+
+    return gradient
+
+
+def scalar_valued(
+    name: str, function: Callable[..., Tensor], of: str = "one point"
+) -> Callable[..., Tensor]:
+    """Return a function that refuses to return anything but a scalar.
+
+    Args:
+        name: What to call it.
+        function: Of one point, or of whatever.
+        of: Of what, in words.
 
     Raises:
         ValueError: If it is not a function; when called, if its value is not a scalar.
     """
     if not callable(function):
-        raise ValueError(f"{name} must be a function of one point, got {function!r}")
+        raise ValueError(f"{name} must be a function of {of}, got {function!r}")
 
-    def checked(x: Tensor) -> Tensor:
-        value = function(x)
+    def checked(*given: Tensor) -> Tensor:
+        value = function(*given)
         if not isinstance(value, Tensor) or value.dim():
             found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
             raise ValueError(f"{name} must return a scalar, got {found}; sum it or take an entry")

@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heatgrad.fokker_planck.processes.process import Points, Process
+from heatgrad.fokker_planck.processes.process import Points, Process, at_points, scalar_valued
 
-__all__ = ["SGDDiffusion", "SampleLoss", "batch_share", "check_sgd"]
+__all__ = ["LOSS_OF", "SGDDiffusion", "SampleLoss", "batch_share", "check_sgd"]
 
 # Of the parameters, shape (p,), and one sample of each tensor of the data, to a scalar.
 SampleLoss = Callable[..., Tensor]
+LOSS_OF = "the parameters and one sample"
 
 
 class SGDDiffusion(Process):
@@ -40,7 +41,8 @@ class SGDDiffusion(Process):
         num_samples: N. The arguments, too, are attributes.
 
     Raises:
-        ValueError: If an argument is out of range, or the data are not as many.
+        ValueError: If an argument is out of range, or the data are not as many; when evaluated,
+            if the loss is not a scalar.
 
     References:
         Li, Tai and E (2019), JMLR 20(40), Theorem 1. [Barbieri]: the degenerate equation, and
@@ -70,39 +72,44 @@ class SGDDiffusion(Process):
         if order not in (1, 2):
             raise ValueError(f"order must be 1 or 2, got {order!r}")
         self.loss, self.data, self.num_samples = loss, tuple(data), count
+        self._loss = scalar_valued("loss", loss, LOSS_OF)
         self.lr, self.batch_size, self.order = float(lr), batch_size, order
         self.extra_noise, self.replacement = float(extra_noise), replacement
         self._share = batch_share(count, batch_size, replacement=replacement)
         self._slopes = torch.func.vmap(
-            torch.func.vmap(torch.func.grad(loss), in_dims=(None, *[0] * len(self.data))),
+            torch.func.vmap(
+                torch.func.grad_and_value(self._loss), in_dims=(None, *[0] * len(self.data))
+            ),
             in_dims=(0, *[None] * len(self.data)),
         )
 
     def mean_loss(self, theta: Float[Tensor, " p"]) -> Tensor:
         """Return L at one point."""
-        each = torch.func.vmap(self.loss, in_dims=(None, *[0] * len(self.data)))
+        each = torch.func.vmap(self._loss, in_dims=(None, *[0] * len(self.data)))
         value: Tensor = each(theta, *self._data(theta)).mean()
         return value
 
     def sample_gradients(self, x: Points) -> Float[Tensor, "n samples p"]:
         """Return the gradient of every sample's loss at each point."""
-        slopes: Tensor = self._slopes(x, *self._data(x))
+        slopes: Tensor = self._slopes(x, *self._data(x))[0]
         return slopes
 
     def drift(self, x: Points) -> Points:
-        """Return the drift of the chosen order."""
+        """Return the drift of the chosen order; NaN where a loss is not finite."""
         if self.order == 1:
-            return -self.sample_gradients(x).mean(1)
+            slopes, values = self._slopes(x, *self._data(x))
+            drift: Tensor = (0 * values.mean(1)).to(x).unsqueeze(1) - slopes.mean(1)
+            return drift
 
         def one(theta: Tensor) -> Tensor:
-            slope = torch.func.grad(self.mean_loss)
-            g: Tensor = slope(theta)
+            g, value = torch.func.grad_and_value(self.mean_loss)(theta)
             # grad |g|^2 / 4 = H g / 2, and H g is the derivative of g along g.
+            slope = torch.func.grad(self.mean_loss)
             along: Tensor = torch.func.jvp(slope, (theta,), (g.detach(),))[1]
-            return -g - self.lr / 2 * along
+            drift: Tensor = -g - self.lr / 2 * along + (0 * value).to(g)
+            return drift
 
-        drift: Tensor = torch.func.vmap(one)(x)
-        return drift
+        return at_points(one)(x)
 
     def diffusion(self, x: Points) -> Float[Tensor, "n p p"]:
         """Return D."""
