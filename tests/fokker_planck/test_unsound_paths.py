@@ -9,11 +9,13 @@ from scipy.stats import norm
 from heatgrad.fokker_planck.ensembles.exits import exit_times
 from heatgrad.fokker_planck.ensembles.sgd import sgd_exit_times, simulate_sgd
 from heatgrad.fokker_planck.ensembles.simulate import simulate
+from heatgrad.fokker_planck.escape.kramers import eyring_kramers
 from heatgrad.fokker_planck.processes.ito import Ito
 from heatgrad.fokker_planck.processes.langevin import Kinetic, Langevin
 from heatgrad.fokker_planck.processes.region import HalfSpace
 from heatgrad.fokker_planck.processes.root import matrix_root
 from heatgrad.fokker_planck.processes.sgd import SGDDiffusion
+from heatgrad.fokker_planck.settling.basins import basins
 
 GAMMA = Langevin(lambda x: (x - 2 * torch.log(x)).sum(), 1.0)  # x² e^-x, of mean 3, on x > 0
 FAR = HalfSpace((1.0,), 8.0)
@@ -202,3 +204,13 @@ def test_sgd_diffusion_has_no_drift_without_a_loss(order):
     expected = -slope - (lr / 2 * bend * slope if order == 2 else 0)
     assert float(drift[0]) == pytest.approx(expected, abs=1e-14)
     assert math.isnan(float(drift[1]))
+
+
+def test_laws_and_basins_need_a_scalar_potential():
+    """A potential of several values is refused by its name, in one line."""
+    several = lambda x: (x**2 - 1) ** 2 / 4  # noqa: E731
+    well, top = torch.tensor([-1.0]).double(), torch.tensor([0.0]).double()
+    with pytest.raises(ValueError, match="potential must return a scalar"):
+        eyring_kramers(several, well, top, 0.05)
+    with pytest.raises(ValueError, match="potential must return a scalar"):
+        basins(several, well.unsqueeze(0))

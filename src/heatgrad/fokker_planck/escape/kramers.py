@@ -15,6 +15,7 @@ from torch import Tensor
 from heatgrad.core.errors import HeatgradWarning
 from heatgrad.fokker_planck.ensembles.bridge import faces_of
 from heatgrad.fokker_planck.processes.langevin import Potential
+from heatgrad.fokker_planck.processes.process import scalar_valued
 from heatgrad.fokker_planck.processes.region import Region
 
 __all__ = ["EscapeCost", "EyringKramers", "escape_cost", "eyring_kramers"]
@@ -260,6 +261,7 @@ def _eigenvalues(
     if point.dim() != 1 or not bool(torch.isfinite(point).all()):
         raise ValueError(f"{name} must be a finite point of shape (p,), got {point}")
     x = point.detach().double()
+    potential = scalar_valued("potential", potential)
     gradient = float(torch.func.grad(potential)(x).norm())
     H = torch.func.hessian(potential)(x)
     values = torch.linalg.eigvalsh((H + H.T) / 2)

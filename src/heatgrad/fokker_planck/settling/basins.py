@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from heatgrad.fokker_planck.processes.langevin import Potential
-from heatgrad.fokker_planck.processes.process import Points, at_points
+from heatgrad.fokker_planck.processes.process import Points, at_points, scalar_valued
 
 __all__ = ["Basins", "basins"]
 
@@ -134,6 +134,7 @@ def basins(
         gradient_tolerance=gradient_tolerance,
         max_steps=max_steps,
     )
+    potential = scalar_valued("potential", potential)
     slope = at_points(torch.func.grad(potential)) if gradient is None else gradient
     size = _size_of(points) if size is None else size
     small = gradient_tolerance * _largest(slope(points).detach())
