@@ -11,6 +11,8 @@ from heatgrad.cli import study
 from heatgrad.cli.compare import compare
 from heatgrad.cli.dynamics import escape, flow
 from heatgrad.cli.landscape import landscape
+from heatgrad.cli.sample import sample
+from heatgrad.cli.solve import solve
 from heatgrad.cli.train import train
 from heatgrad.core.errors import HeatgradError, RunError
 
@@ -29,6 +31,8 @@ app.command()(compare)
 app.command()(escape)
 app.command()(flow)
 app.command()(landscape)
+app.command()(sample)
+app.command()(solve)
 app.command()(train)
 
 # The base of all usage errors; typer exports this leaf of them only.

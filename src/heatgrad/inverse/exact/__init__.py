@@ -1,0 +1,1 @@
+"""Gaussian priors, and the posterior in closed form."""

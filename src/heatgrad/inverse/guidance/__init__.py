@@ -1,0 +1,1 @@
+"""How a sampler heeds what was measured."""

@@ -1,0 +1,1 @@
+"""Coordinates in which fields are sampled."""
