@@ -4,10 +4,10 @@
 measures 500 nodes of one field without noise, and samples both fields by pseudo-inverse guidance
 with the exact prior of 64 x 64 modes: nothing is trained. The floor is the exact posterior with all
 128 x 128 modes, on the same cases. It prints errors over the floor, coverage, calls and seconds,
-and whether the bars hold, and ends with exit code 1 if one does not. `--gaps 4` adds DPS and [PISD]'s
-Adam guidance on that many cases, which take minutes. Wall and processor seconds are printed: on a
-busy machine they differ, and the bar is on the second, which the first does not exceed on free
-cores.
+and whether the bars hold, and ends with exit code 1 if one does not. `--gaps 4` adds DPS and
+[PISD]'s Adam guidance on that many cases, which take minutes. Wall and processor seconds are
+printed: on a busy machine they differ, and the bar is on the second, which the first does not
+exceed on free cores.
 """
 
 import argparse

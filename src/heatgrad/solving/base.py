@@ -11,7 +11,19 @@ from heatgrad.solving.field_network import FieldNetwork
 __all__ = ["GaussianBased", "fitted_axes"]
 
 _FIXED = 1e-10  # of the largest variance: a direction below that does not vary
-_SHARES = (0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # of the diagonal, that are tried
+_CUTS = (0.0, 2.0, 8.0, 20.0)  # κ that are tried
+_SHARES = (
+    0.001,
+    0.003,
+    0.01,
+    0.03,
+    0.1,
+    0.2,
+    0.3,
+    0.5,
+    0.7,
+    1.0,
+)  # of the diagonal, that are tried
 
 
 def fitted_axes(
@@ -19,12 +31,16 @@ def fitted_axes(
 ) -> tuple[Float[Tensor, " numbers"], Float[Tensor, " numbers"], Float[Tensor, "numbers numbers"]]:
     r"""Return mean, variances along the principal axes, and the axes, of whitened latents.
 
-    The covariance C of the sample is drawn toward its diagonal, which is that of whitened latents:
+    Entries of the sample's covariance C that do not stand out of their own error are drawn to 0,
+    and the whole toward the diagonal, which is that of whitened latents:
 
-    $$\hat S = (1 - \rho) C + \rho I,$$
+    $$C'_{ij} = C_{ij} \max\Bigl(0, 1 - \kappa \frac{C_{ii} C_{jj} + C_{ij}^2}{n\, C_{ij}^2}
+    \Bigr) \ (i \ne j), \qquad \hat S = (1 - \rho) C'_+ + \rho I,$$
 
-    with the ρ of those tried under which latents that were held out are most likely; without any,
-    that of Eq. (I.14). Directions in which nothing varies keep variance 0.
+    $C'_+$ without negative eigenvalues, with the κ and ρ of those tried under which latents that
+    were held out are most likely; without any, κ = 0 and the ρ of Eq. (I.14). Directions in which
+    nothing varies keep variance 0. It is laws like that of a flow that need κ: most of their
+    coefficients are uncorrelated, and a few are strongly so.
 
     Args:
         z: Latents of unit variance, at least two.
@@ -40,20 +56,52 @@ def fitted_axes(
         [1.0, 1.0, 1.0]
 
     References:
-        Theory page of `inverse`: Eq. (I.14).
+        Theory page of `inverse`: Eq. (I.14). Schäfer and Strimmer (2005), Stat. Appl. Genet. Mol.
+        Biol. 4, 32.
     """
     prior = GaussianPrior.fit(z, shrinkage=None if held_out is None else 0.0)
-    assert prior.cov is not None
-    variances, axes = torch.linalg.eigh(prior.cov)
-    is_fixed = variances <= _FIXED * float(variances[-1])
-    variances = variances.clamp(min=0)
-    if held_out is not None and bool((~is_fixed).any()):
-        rest = (held_out.flatten(1).double() - prior.mean) @ axes[:, ~is_fixed]
-        square, own = rest.square().mean(0), variances[~is_fixed]
-        tried = [(1 - share) * own + share for share in _SHARES]
-        costs = [float((v.log() + square / v).sum()) for v in tried]
-        variances[~is_fixed] = tried[costs.index(min(costs))]
-    return prior.mean, torch.where(is_fixed, 0.0, variances), axes
+    cov = prior.cov
+    assert cov is not None
+    if held_out is None:
+        variances, axes = torch.linalg.eigh(cov)
+        return prior.mean, variances.clamp(min=0), axes
+    rest = held_out.flatten(1).double() - prior.mean
+    best: tuple[float, Tensor, Tensor] | None = None
+    for kappa in _CUTS:
+        variances, axes = torch.linalg.eigh(_cut(cov, kappa, len(z)))
+        cost, variances = _likeliest(variances, (rest @ axes).square().mean(0))
+        if best is None or cost < best[0]:
+            best = (cost, variances, axes)
+    assert best is not None
+    return prior.mean, best[1], best[2]
+
+
+def _cut(cov: Tensor, kappa: float, num: int) -> Tensor:
+    """Return a covariance without the entries that do not stand out of their error."""
+    if kappa == 0:
+        return cov
+    diagonal, square = cov.diagonal(), cov.square()
+    error = (diagonal[:, None] * diagonal + square) / num
+    found = cov * (1 - kappa * error / square.clamp(min=1e-300)).clamp(min=0)
+    found.diagonal().copy_(diagonal)
+    return found
+
+
+def _likeliest(variances: Tensor, square: Tensor) -> tuple[float, Tensor]:
+    """Return the least cost of held-out latents over ρ, and the variances with that ρ.
+
+    Args:
+        variances: Of the fit, along its axes.
+        square: Mean square of the held-out latents along them.
+    """
+    is_fixed = (variances.abs() <= _FIXED * float(variances[-1])) & (square <= _FIXED)
+    own, seen = variances[~is_fixed].clamp(min=0), square[~is_fixed]
+    tried = [(1 - share) * own + share for share in _SHARES]
+    costs = [float((v.log() + seen / v).sum()) for v in tried]
+    least = costs.index(min(costs))
+    found = torch.zeros_like(variances)
+    found[~is_fixed] = tried[least]
+    return costs[least], found
 
 
 class GaussianBased(nn.Module):
