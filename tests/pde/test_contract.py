@@ -19,7 +19,7 @@ PROBLEMS = [
 ]
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: type(p).__name__)
 def test_sampling(problem):
     """Names, shapes, float64; one seed one draw, for the law as for the problem; none is fine."""
     fields = problem.sample(3, torch.Generator().manual_seed(1))
@@ -39,7 +39,7 @@ def test_sampling(problem):
     assert problem.residual(empty).shape == (0,)
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: type(p).__name__)
 def test_residual_of_a_batch(problem):
     """One by one as all together; float32 fields are judged in float32, and differentiably."""
     fields = problem.sample(3, torch.Generator().manual_seed(1))
@@ -55,7 +55,7 @@ def test_residual_of_a_batch(problem):
     assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: type(p).__name__)
 def test_linearity_is_as_claimed(problem):
     """Whether solve(a + b) is solve(a) + solve(b), and solve(2 a) twice solve(a)."""
     a, b = problem.sample(2, torch.Generator().manual_seed(2))[problem.names[0]]
@@ -64,7 +64,7 @@ def test_linearity_is_as_claimed(problem):
     assert (gap < 1e-12) == problem.is_linear
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: type(p).__name__)
 def test_bad_fields(problem):
     """Unknown, missing, NaN: one line that names the field."""
     fields = problem.sample(2, torch.Generator())
@@ -81,7 +81,7 @@ def test_bad_fields(problem):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: type(p).__name__)
 def test_on_a_device(problem):
     """The same draws, solutions, residuals and gradients there as on the CPU."""
     here = problem.sample(3, torch.Generator().manual_seed(1))

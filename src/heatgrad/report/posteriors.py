@@ -21,12 +21,8 @@ from heatgrad.solving import (
 
 __all__ = ["posterior_findings"]
 
-_COLUMNS = (
-    "error of the mean",
-    "error of one draw",
-    "mean, over the exact",
-    "coverage of 90 % bands",
-    "CRPS",
+_ERRORS = ("error of the mean", "error of one draw", "mean / exact", "coverage", "CRPS")
+_COSTS = (
     "residual of the mean",
     "residual of a draw",
     "calls",
@@ -59,56 +55,66 @@ def posterior_findings(found: PosteriorBenchmark) -> Findings:
 
 
 def _section(found: PosteriorBenchmark, problem: str, direction: str) -> Section:
-    rows = [r for r in found.rows if (r.problem, r.direction) == (problem, direction)]
-    target = rows[0].target
+    by_arm: dict[str, list[BenchmarkRow]] = {}
+    for row in found.rows:
+        if (row.problem, row.direction) == (problem, direction):
+            by_arm.setdefault(row.arm, []).append(row)
+    target = next(iter(by_arm.values()))[0].target
     title = f"{problem}, {direction}: {target}"
     gallery = found.galleries.get((problem, direction))
     pictures = () if gallery is None else (_picture(problem, direction, gallery),)
-    return Section(title, (), (_table(title, problem, direction, rows),), pictures)
+    grids = (_errors(title, problem, direction, by_arm), _costs(title, by_arm))
+    return Section(title, (), grids, pictures)
 
 
-def _table(title: str, problem: str, direction: str, rows: Sequence[BenchmarkRow]) -> Grid:
-    by_arm: dict[str, list[BenchmarkRow]] = {}
-    for row in rows:
-        by_arm.setdefault(row.arm, []).append(row)
-    has_wrong = any("wrong" in row.values for row in rows)
-    columns = (*_COLUMNS, *([_WRONG] if has_wrong else []), REPORTED_BY)
+def _errors(
+    title: str, problem: str, direction: str, by_arm: Mapping[str, Sequence[BenchmarkRow]]
+) -> Grid:
+    has_wrong = any("wrong" in row.values for own in by_arm.values() for row in own)
+    columns = (*_ERRORS, *([_WRONG] if has_wrong else []), REPORTED_BY)
     lines = []
     for own in by_arm.values():
-        cells = _cells(own, by_arm.get("exact"))
-        wrong = (_spread(own, "wrong"),) if has_wrong else ()
-        lines.append((own[0].title, (*cells, *wrong, EMPTY)))
+        cells = [
+            _spread(own, "mean_error"),
+            _spread(own, "draw_error"),
+            _ratio(own, by_arm.get("exact")),
+            _spread(own, "coverage"),
+            _plain(own, "crps"),
+        ]
+        if has_wrong:
+            cells.append(_spread(own, "wrong"))
+        lines.append((own[0].title, (*cells, EMPTY)))
     for figure in REPORTED.get(problem, ()):
         value = figure.forward if direction == "forward" else figure.inverse
-        lines.append(
-            (figure.method, (*[EMPTY] * (len(columns) - 1), Cell(f"{value:g} %", value / 100)))
-        )
+        blank = [EMPTY] * (len(columns) - 1)
+        lines.append((figure.method, (*blank, Cell(f"{value:g} %", value / 100))))
     note = (
         "Relative L2 errors with the standard error over seeds; each method on the first of the "
-        "same cases. Over the exact: the ratio of the mean's errors on the same cases. The CRPS is "
-        "over the root mean square of the truth. Figures of others are of one draw, 128 x 128 "
-        "points, other sensors and other cases."
+        "same cases. Mean / exact: the ratio of the mean's errors on the same cases. Coverage is "
+        "that of 90 % bands, the CRPS is over the root mean square of the truth. Figures of others "
+        "are of one draw, 128 x 128 points, other sensors and other cases"
+        + ("; of Darcy inverse, wrong pixels." if has_wrong else ".")
     )
-    return Grid(title, columns, tuple(lines), note)
+    return Grid(f"Errors, {title}", columns, tuple(lines), note)
 
 
-def _cells(own: Sequence[BenchmarkRow], exact: Sequence[BenchmarkRow] | None) -> tuple[Cell, ...]:
-    first = own[0]
-    cases = sum(len(row.values["mean_error"]) for row in own)
-    return (
-        _spread(own, "mean_error"),
-        _spread(own, "draw_error"),
-        _ratio(own, exact),
-        _spread(own, "coverage"),
-        _plain(own, "crps"),
-        _spread(own, "residual_mean"),
-        _spread(own, "residual_draw"),
-        Cell(str(first.calls), first.calls),
-        _seconds(float(np.mean([row.values["seconds"].mean() for row in own]))),
-        _seconds(float(np.mean([row.shared for row in own]))),
-        Cell(f"{first.numbers:,}", first.numbers),
-        Cell(str(cases), cases),
-    )
+def _costs(title: str, by_arm: Mapping[str, Sequence[BenchmarkRow]]) -> Grid:
+    lines = []
+    for own in by_arm.values():
+        first = own[0]
+        cases = sum(len(row.values["mean_error"]) for row in own)
+        cells = (
+            _spread(own, "residual_mean"),
+            _spread(own, "residual_draw"),
+            Cell(str(first.calls), first.calls),
+            _seconds(float(np.mean([row.values["seconds"].mean() for row in own]))),
+            _seconds(float(np.mean([row.shared for row in own]))),
+            Cell(f"{first.numbers:,}", first.numbers),
+            Cell(str(cases), cases),
+        )
+        lines.append((first.title, cells))
+    note = "Calls of the denoiser and numbers are for one draw, times for all draws of a case."
+    return Grid(f"Residuals and costs, {title}", _COSTS, tuple(lines), note)
 
 
 def _spread(own: Sequence[BenchmarkRow], name: str) -> Cell:

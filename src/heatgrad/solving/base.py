@@ -11,7 +11,7 @@ from heatgrad.solving.field_network import FieldNetwork
 __all__ = ["GaussianBased", "fitted_axes"]
 
 _FIXED = 1e-10  # of the largest variance: a direction below that does not vary
-_CUTS = (0.0, 2.0, 8.0, 20.0)  # κ that are tried
+_CUTS = (0.0, 8.0, 20.0, 60.0)  # κ that are tried
 _SHARES = (
     0.001,
     0.003,
