@@ -1,15 +1,10 @@
 """Shared parts of these tests: parameters, gradients, and the chain as a dense matrix."""
 
 import contextlib
-import os
 
 import numpy as np
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    # Triton's kernels are then interpreted; it decides when it is imported, which torch may do.
-    os.environ["TRITON_INTERPRET"] = "1"
 
 BOUNDARIES = ("neumann", "periodic", "dirichlet")
 SHAPES = ((3, 4), (), (5,), (0, 3), (2, 1, 3), (1,))

@@ -84,7 +84,8 @@ def of_study(
     finally:
         store.close()
     objective = loss_on(trials[0], "train", examples)
-    note = f"{chosen}, {regime}, block {block}; {trials[0].loss} on {objective.num_examples:,} "
+    measured = f"{trials[0].loss.kind} on {objective.num_examples:,} "
+    note = f"{chosen}, {regime}, block {block}; {measured}"
     return Networks(networks, objective, study.title or study.name, note + "training examples.")
 
 
