@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from heatgrad.fokker_planck.escape.compare import METHODS, against_reference, compare_escape
+from heatgrad.fokker_planck.escape.compare import METHODS, compare_escape
+from heatgrad.fokker_planck.escape.rows import against_reference
 from heatgrad.fokker_planck.processes.ito import Ito
 from heatgrad.fokker_planck.processes.langevin import Kinetic, Langevin
 from heatgrad.fokker_planck.processes.region import Ball, Box, HalfSpace

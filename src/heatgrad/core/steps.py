@@ -11,8 +11,10 @@ import numpy as np
 
 from heatgrad.core.errors import StoreError
 
-__all__ = ["Steps", "Values"]
+__all__ = ["Progress", "Steps", "Tell", "Values"]
 
+Progress = Callable[[int, int], None]  # how much is done, and how much there is at most
+Tell = Callable[[str], None]  # the name of what begins
 Values = Mapping[str, Any]  # plain values and arrays, by name
 
 _PLAIN = "plain"
@@ -24,6 +26,7 @@ class Steps:
     Args:
         folder: Made if it is not there.
         identity: Of the specification; a folder holds steps of one alone.
+        tell: Called with the name of each step that begins.
 
     Attributes:
         folder: As given.
@@ -38,8 +41,10 @@ class Steps:
         (2, True)
     """
 
-    def __init__(self, folder: str | Path, identity: str) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self, folder: str | Path, identity: str, *, tell: Tell = lambda step: None
+    ) -> None:
+        self.folder, self._tell = Path(folder), tell
         mark = self.folder / "identity.txt"
         try:
             if self.folder.exists() and not mark.exists() and any(self.folder.iterdir()):
@@ -71,6 +76,7 @@ class Steps:
         """
         path = self._path(name)
         if not path.exists():
+            self._tell(name)
             self._keep(path, compute())
         return self._read(path)
 

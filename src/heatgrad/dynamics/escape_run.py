@@ -14,7 +14,7 @@ from torch import Tensor
 
 from heatgrad.core.environment import describe_environment
 from heatgrad.core.errors import SpecError
-from heatgrad.core.steps import Steps, Values
+from heatgrad.core.steps import Progress, Steps, Tell, Values
 from heatgrad.dynamics.escape_spec import EscapeSpec
 from heatgrad.fokker_planck import (
     METHODS,
@@ -38,8 +38,6 @@ from heatgrad.fokker_planck import (
 
 __all__ = ["EscapeFindings", "Landmarks", "run_escape"]
 
-Tell = Callable[[str], None]
-Progress = Callable[[int, int], None]
 
 _NEAR = 0.1  # of the distance between two wells: what counts as being at one
 
@@ -113,24 +111,21 @@ def run_escape(
         SpecError: If no well is found, or the start is not inside the region.
         StoreError: If the folder is another's, or cannot be written.
     """
-    steps = Steps(out, spec.id)
+    steps = Steps(out, spec.id, tell=tell)
     process = _process(spec)
 
-    def once(name: str, compute: Callable[[], Values]) -> Values:
-        if not steps.has(name):
-            tell(name)
-        return steps.once(name, compute)
-
     try:
-        environment = once("environment", lambda: {"about": describe_environment()})["about"]
-        found = once("landmarks", lambda: _landmarks(process, spec))
+        environment = steps.once("environment", lambda: {"about": describe_environment()})["about"]
+        found = steps.once("landmarks", lambda: _landmarks(process, spec))
         landmarks = _read_landmarks(found)
         region = _region(spec, landmarks)
         answers = {}
         for name in METHODS:
             answer = partial(_exit, name, process, spec, region, landmarks, progress)
-            answers[name] = once(f"exit-{name}", answer)
-        grid = {} if spec.grid is None else once("grid", lambda: _grid(process, spec, landmarks))
+            answers[name] = steps.once(f"exit-{name}", answer)
+        grid = (
+            {} if spec.grid is None else steps.once("grid", lambda: _grid(process, spec, landmarks))
+        )
     except ValueError as error:
         raise error if isinstance(error, SpecError) else SpecError(str(error)) from error
     rows = [EscapeRow(**_row(a["row"])) for a in answers.values() if a["row"] is not None]

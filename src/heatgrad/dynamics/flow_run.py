@@ -14,7 +14,7 @@ from heatgrad.core.environment import describe_environment
 from heatgrad.core.errors import SpecError
 from heatgrad.core.random import stream_generator
 from heatgrad.core.spec import digest
-from heatgrad.core.steps import Steps, Values
+from heatgrad.core.steps import Steps, Tell, Values
 from heatgrad.dynamics.flow_spec import FlowSpec, SweepSpec, check_start
 from heatgrad.flow import (
     DivergenceByStart,
@@ -28,7 +28,6 @@ from heatgrad.flow import (
 
 __all__ = ["DescentFinding", "FlowFinding", "FlowFindings", "run_flow"]
 
-Tell = Callable[[str], None]
 
 _CURVES = ("t", "loss", "norm", "speed", "length", "energy")
 
@@ -98,21 +97,16 @@ def run_flow(spec: FlowSpec, out: str | Path, *, tell: Tell = lambda what: None)
         SpecError: If a loss is not finite at a start, or a start cannot be made.
         StoreError: If the folder is another's, or cannot be written.
     """
-    steps = Steps(out, spec.id)
+    steps = Steps(out, spec.id, tell=tell)
 
-    def once(name: str, compute: Callable[[], Values]) -> Values:
-        if not steps.has(name):
-            tell(name)
-        return steps.once(name, compute)
-
-    environment = once("environment", lambda: {"about": describe_environment()})["about"]
+    environment = steps.once("environment", lambda: {"about": describe_environment()})["about"]
     problems = {name: _built(name, net.problem) for name, net in spec.nets.items()}
     flows = []
     for name, net in spec.nets.items():
         for seed in range(net.seeds):
             start = _built(name, lambda: net.start_of(problems[name], seed))  # noqa: B023
             check_start(problems[name], start, name)
-            kept = once(
+            kept = steps.once(
                 f"flow-{_plain(name)}-{seed}",
                 lambda: _built(name, lambda: _followed(spec, problems[name], start)),  # noqa: B023
             )
@@ -124,7 +118,7 @@ def run_flow(spec: FlowSpec, out: str | Path, *, tell: Tell = lambda what: None)
             for optimizer in spec.descent.optimizers:
                 if optimizer == "sgd" and spec.nets[name].loss is not None:
                     continue
-                kept = once(
+                kept = steps.once(
                     f"descent-{_plain(name)}-{optimizer}",
                     lambda: _built(
                         name,  # noqa: B023
@@ -136,7 +130,7 @@ def run_flow(spec: FlowSpec, out: str | Path, *, tell: Tell = lambda what: None)
     sweep = None
     if spec.sweep is not None:
         fit = problems[spec.sweep.net]
-        sweep = _sweep_of(once("sweep", lambda: _swept(spec.sweep, fit)))  # type: ignore[arg-type]
+        sweep = _sweep_of(steps.once("sweep", lambda: _swept(spec.sweep, fit)))  # type: ignore[arg-type]
     return FlowFindings(spec, tuple(flows), tuple(descents), sweep, environment)
 
 

@@ -8,14 +8,7 @@ from heatgrad.fokker_planck.ensembles.exits import exit_times
 from heatgrad.fokker_planck.ensembles.sgd import sgd_exit_times, simulate_sgd
 from heatgrad.fokker_planck.ensembles.simulate import Ensemble, simulate
 from heatgrad.fokker_planck.ensembles.survival import FirstExits
-from heatgrad.fokker_planck.escape.compare import (
-    METHODS,
-    EscapeComparison,
-    EscapeRow,
-    against_reference,
-    compare_escape,
-    reference_of,
-)
+from heatgrad.fokker_planck.escape.compare import METHODS, compare_escape
 from heatgrad.fokker_planck.escape.kramers import (
     EscapeCost,
     EyringKramers,
@@ -26,6 +19,12 @@ from heatgrad.fokker_planck.escape.passage import (
     Passage,
     mean_first_passage_1d,
     mean_first_passage_ito,
+)
+from heatgrad.fokker_planck.escape.rows import (
+    EscapeComparison,
+    EscapeRow,
+    against_reference,
+    reference_of,
 )
 from heatgrad.fokker_planck.escape.saddle import CriticalPoint, find_minimum, find_saddle
 from heatgrad.fokker_planck.grid.diagnostics import Diagnostics

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from heatgrad.core.environment import describe_environment
 from heatgrad.core.random import stream_generator
-from heatgrad.core.steps import Steps, Values
+from heatgrad.core.steps import Steps, Tell, Values
 from heatgrad.solving.answer import Answer
 from heatgrad.solving.benchmark_spec import Arm, BenchmarkSpec, Direction, arms_of, benchmark_priors
 from heatgrad.solving.cleaning import cleaned, with_noise
@@ -26,7 +26,6 @@ from heatgrad.solving.trained import load_prior
 
 __all__ = ["BenchmarkRow", "PosteriorBenchmark", "run_benchmark", "write_records"]
 
-Tell = Callable[[str], None]
 
 _SHOWN = 4  # draws of the gallery
 _FIGURES = ("mean_error", "draw_error", "coverage", "crps")
@@ -170,7 +169,7 @@ class _Runner:
     def __init__(
         self, spec: BenchmarkSpec, name: str, out: Path, sources: set[str], tell: Tell
     ) -> None:
-        self.spec, self.name, self.tell = spec, name, tell
+        self.spec, self.name = spec, name
         wanted = {k: v for k, v in benchmark_priors(spec, name).items() if k in sources}
         options = benchmark_priors(spec, name)["trained"].options
         self.problem: Problem = named_problem(name, options)
@@ -182,16 +181,11 @@ class _Runner:
             self.abouts[source] = trained.about
         if "law" in sources:
             self.priors["law"] = law_prior(name, self.problem)
-        self.steps = Steps(out / name, spec.id_of(name))
-        self.environment = self.once("environment", lambda: {"about": describe_environment()})[
-            "about"
-        ]
+        self.steps = Steps(out / name, spec.id_of(name), tell=lambda step: tell(f"{name}: {step}"))
+        self.environment = self.steps.once(
+            "environment", lambda: {"about": describe_environment()}
+        )["about"]
         self._cases: dict[int, dict[str, Tensor]] = {}
-
-    def once(self, name: str, compute: Callable[[], Values]) -> Values:
-        if not self.steps.has(name):
-            self.tell(f"{self.name}: {name}")
-        return self.steps.once(name, compute)
 
     def cases(self, seed: int) -> dict[str, Tensor]:
         if seed not in self._cases:
@@ -200,7 +194,7 @@ class _Runner:
         return self._cases[seed]
 
     def row(self, direction: Direction, arm: Arm, seed: int) -> BenchmarkRow:
-        found = self.once(
+        found = self.steps.once(
             f"{direction}-{arm.name}-{seed}", lambda: self._answered(direction, arm, seed)
         )
         return BenchmarkRow(
@@ -210,7 +204,7 @@ class _Runner:
         )  # fmt: skip
 
     def gallery(self, direction: Direction, arm: Arm) -> Values:
-        return self.once(f"{direction}-gallery", lambda: self._shown(direction, arm))
+        return self.steps.once(f"{direction}-gallery", lambda: self._shown(direction, arm))
 
     def _fields(self, direction: Direction) -> tuple[str, str]:
         """Return the observed field and the one that is asked for."""

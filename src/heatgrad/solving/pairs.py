@@ -1,7 +1,6 @@
 """Solutions drawn from a law to train a prior on, kept chunk by chunk."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +8,11 @@ import torch
 from torch import Tensor
 
 from heatgrad.core.random import stream_generator
-from heatgrad.core.steps import Steps, Values
+from heatgrad.core.steps import Progress, Steps, Values
 from heatgrad.solving.prior_spec import PriorSpec
 from heatgrad.solving.problems import Problem
 
 __all__ = ["cache_folder", "drawn_pairs"]
-
-Progress = Callable[[int, int], None]
 
 _CHUNK = 200  # solutions that are drawn and kept at once
 

@@ -99,6 +99,17 @@ _ON_FIELDS = NetworkSpec(
     acts_on="fields",
 )
 
+_POISSON = PriorSpec(
+    problem="poisson",
+    options={"n": 128},
+    modes=44,
+    base="none",
+    pairs=3000,
+    copies=8,
+    network=NetworkSpec(options={"patch": 4, "width": 96, "depth": 4}),
+    seconds=780.0,
+)
+
 PRIORS: dict[str, PriorSpec] = {
     "darcy": PriorSpec(
         problem="darcy",
@@ -118,26 +129,8 @@ PRIORS: dict[str, PriorSpec] = {
         average=0.995,
         weighting=1.0,
     ),
-    "poisson": PriorSpec(
-        problem="poisson",
-        options={"n": 128},
-        modes=44,
-        base="none",
-        pairs=3000,
-        copies=8,
-        network=NetworkSpec(options={"patch": 4, "width": 96, "depth": 4}),
-        seconds=780.0,
-    ),
-    "helmholtz": PriorSpec(
-        problem="helmholtz",
-        options={"n": 128},
-        modes=44,
-        base="none",
-        pairs=3000,
-        copies=8,
-        network=NetworkSpec(options={"patch": 4, "width": 96, "depth": 4}),
-        seconds=780.0,
-    ),
+    "poisson": _POISSON,
+    "helmholtz": _POISSON.model_copy(update={"problem": "helmholtz"}),
 }
 """Trained priors by the names of the problems; Poisson's and Helmholtz's serve comparison only."""
 

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 from heatgrad.core.environment import describe_environment
 from heatgrad.core.errors import HeatgradWarning, SpecError
 from heatgrad.core.random import stream_generator
-from heatgrad.core.steps import Steps, Values
+from heatgrad.core.steps import Steps, Tell, Values
 from heatgrad.solving.answer import Answer
 from heatgrad.solving.cleaning import cleaned, doubted, with_noise
 from heatgrad.solving.methods import Measured, answering, has_exact
@@ -26,7 +26,6 @@ from heatgrad.solving.solve_spec import SolveSpec
 
 __all__ = ["SolveFindings", "run_solve"]
 
-Tell = Callable[[str], None]
 Fields = Mapping[str, Tensor]
 
 
@@ -92,16 +91,10 @@ def run_solve(
             raise SpecError(f"unknown field '{field}'; fields are {', '.join(problem.names)}")
     check_counts(problem.grid, spec.observe)
     prior = prior_of(spec.problem, problem, spec.options, method=spec.method)
-    steps = Steps(out, f"{spec.id}-{prior.id}")
-
-    def once(name: str, compute: Callable[[], Values]) -> Values:
-        if not steps.has(name):
-            tell(name)
-        return steps.once(name, compute)
-
-    environment = once("environment", lambda: {"about": describe_environment()})["about"]
+    steps = Steps(out, f"{spec.id}-{prior.id}", tell=tell)
+    environment = steps.once("environment", lambda: {"about": describe_environment()})["about"]
     if given is None:
-        drawn = once("truth", lambda: _drawn(problem, spec))
+        drawn = steps.once("truth", lambda: _drawn(problem, spec))
         truth: Fields | None = {k: torch.from_numpy(drawn[f"field-{k}"]) for k in problem.names}
         given = _sensors(drawn)
     else:
@@ -114,7 +107,7 @@ def run_solve(
     methods = dict.fromkeys([spec.method, *(["exact"] if has_exact(prior, sensors) else [])])
     answers, shared = {}, {}
     for method in methods:
-        found = once(f"answer-{method}", lambda m=method: _answer(m, prior, sensors, spec))  # type: ignore[misc]
+        found = steps.once(f"answer-{method}", lambda m=method: _answer(m, prior, sensors, spec))  # type: ignore[misc]
         answers[method], shared[method] = _read(found, problem), float(found["shared"])
     scores = (
         {}

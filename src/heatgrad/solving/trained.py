@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from heatgrad.core.environment import check_device, describe_environment
 from heatgrad.core.errors import SpecError, StoreError
+from heatgrad.core.steps import Progress, Tell
 from heatgrad.data import Dataset
 from heatgrad.diffusion import NETWORKS, EDMLoss
 from heatgrad.inverse import SpectralLatent
@@ -37,8 +38,6 @@ from heatgrad.training import (
 
 __all__ = ["TrainedPrior", "load_prior", "prior_folder", "train_prior"]
 
-Tell = Callable[[str], None]
-Progress = Callable[[int, int], None]
 
 _ABOUT, _FIT, _WEIGHTS = "prior.json", "fit.safetensors", "network.safetensors"
 _HELD_OUT = 0.05  # of the pairs, for the loss that is shown

@@ -1,15 +1,22 @@
 """How a network is wrapped so that it sees and gives numbers of order one at every noise level."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from heatgrad.diffusion.denoiser import levels_like
 
-__all__ = ["Coefficients", "WithFraction", "coefficients", "preconditioned"]
+__all__ = [
+    "Coefficients",
+    "PreconditionedNetwork",
+    "WithFraction",
+    "coefficients",
+    "preconditioned",
+]
 
 _LEAST = 1e-6  # of a level, for its logarithm alone
 Core = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -107,3 +114,42 @@ def preconditioned(
     found = core((scales.into * x).to(dtype), noise, label).to(x.dtype)
     channels = x.shape[1]
     return scales.skip * x + scales.out * found[:, :channels], found[:, channels:]
+
+
+class PreconditionedNetwork(nn.Module, ABC):
+    """A network F in the coordinates of (D.31), perhaps with a second output for the variance.
+
+    Attributes:
+        stem: The first layer, whose dtype is the network's.
+        sigma_data: Standard deviation of the data about 0 [data].
+        learned_variance: Whether F gives twice the channels: `with_fraction`.
+    """
+
+    stem: nn.Linear | nn.Conv2d
+    sigma_data: float
+    learned_variance: bool
+
+    @abstractmethod
+    def _core(self, x: Tensor, noise: Tensor, label: Tensor | None) -> Tensor:
+        """Return F of scaled samples, c_noise of each and the label of each or None."""
+
+    @property
+    def with_fraction(self) -> WithFraction:
+        """The function that returns the denoised samples and the fraction, see `VarianceDenoiser`.
+
+        Raises:
+            AttributeError: If no variance is learned.
+        """
+        if not self.learned_variance:
+            raise AttributeError("no variance is learned; build it with learned_variance=True")
+        return self._with_fraction
+
+    def _with_fraction(
+        self, x: Tensor, sigma: Tensor, label: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        denoised, beyond = self._both(x, sigma, label)
+        return denoised, (1 + beyond) / 2
+
+    def _both(self, x: Tensor, sigma: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        dtype = self.stem.weight.dtype
+        return preconditioned(self._core, x, sigma, label, sigma_data=self.sigma_data, dtype=dtype)

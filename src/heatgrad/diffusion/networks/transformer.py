@@ -17,12 +17,12 @@ from heatgrad.diffusion.networks.layers import (
     padded,
     zeroed,
 )
-from heatgrad.diffusion.networks.preconditioning import WithFraction, preconditioned
+from heatgrad.diffusion.networks.preconditioning import PreconditionedNetwork
 
 __all__ = ["DenoisingTransformer"]
 
 
-class DenoisingTransformer(nn.Module):
+class DenoisingTransformer(PreconditionedNetwork):
     """A transformer over non-overlapping patches, preconditioned, that may be told the class.
 
     It has learned positions, so that it fits arrays whose entries differ by their place, as
@@ -119,27 +119,6 @@ class DenoisingTransformer(nn.Module):
                 f"got {tuple(x.shape[1:])}"
             )
         return self._both(x, sigma, label)[0]
-
-    @property
-    def with_fraction(self) -> WithFraction:
-        """The function that returns the denoised samples and the fraction, see `VarianceDenoiser`.
-
-        Raises:
-            AttributeError: If no variance is learned.
-        """
-        if not self.learned_variance:
-            raise AttributeError("no variance is learned; build it with learned_variance=True")
-        return self._with_fraction
-
-    def _with_fraction(
-        self, x: Tensor, sigma: Tensor, label: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        denoised, beyond = self._both(x, sigma, label)
-        return denoised, (1 + beyond) / 2
-
-    def _both(self, x: Tensor, sigma: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
-        dtype = self.stem.weight.dtype
-        return preconditioned(self._core, x, sigma, label, sigma_data=self.sigma_data, dtype=dtype)
 
     def _core(self, x: Tensor, noise: Tensor, label: Tensor | None) -> Tensor:
         vector = F.silu(self.told(noise, label))

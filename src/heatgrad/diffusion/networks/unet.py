@@ -18,12 +18,12 @@ from heatgrad.diffusion.networks.layers import (
     padded,
     zeroed,
 )
-from heatgrad.diffusion.networks.preconditioning import WithFraction, preconditioned
+from heatgrad.diffusion.networks.preconditioning import PreconditionedNetwork
 
 __all__ = ["DenoisingUNet"]
 
 
-class DenoisingUNet(nn.Module):
+class DenoisingUNet(PreconditionedNetwork):
     """A U-Net of residual blocks, preconditioned, that may be told the class.
 
     Each level halves the sides; on the way up it adds what the same level found on the way down.
@@ -132,27 +132,6 @@ class DenoisingUNet(nn.Module):
             label: Class of each; -1 where it is not told. None: of none.
         """
         return self._both(x, sigma, label)[0]
-
-    @property
-    def with_fraction(self) -> WithFraction:
-        """The function that returns the denoised samples and the fraction, see `VarianceDenoiser`.
-
-        Raises:
-            AttributeError: If no variance is learned.
-        """
-        if not self.learned_variance:
-            raise AttributeError("no variance is learned; build it with learned_variance=True")
-        return self._with_fraction
-
-    def _with_fraction(
-        self, x: Tensor, sigma: Tensor, label: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        denoised, beyond = self._both(x, sigma, label)
-        return denoised, (1 + beyond) / 2
-
-    def _both(self, x: Tensor, sigma: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
-        dtype = self.stem.weight.dtype
-        return preconditioned(self._core, x, sigma, label, sigma_data=self.sigma_data, dtype=dtype)
 
     def _core(self, x: Tensor, noise: Tensor, label: Tensor | None) -> Tensor:
         vector = F.silu(self.told(noise, label))

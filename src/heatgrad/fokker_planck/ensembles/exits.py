@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from heatgrad.core.steps import Progress
 from heatgrad.fokker_planck.ensembles.bridge import (
     Faces,
     crossing_probability,
@@ -15,7 +16,6 @@ from heatgrad.fokker_planck.ensembles.bridge import (
 )
 from heatgrad.fokker_planck.ensembles.simulate import (
     Euler,
-    Progress,
     check_step,
     chunk_of,
     generator_of,

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from heatgrad.core.steps import Progress
 from heatgrad.fokker_planck.ensembles.batches import Indices, draw_batches
 from heatgrad.fokker_planck.ensembles.bridge import Faces, faces_of
 from heatgrad.fokker_planck.ensembles.exits import Watch, check_inside
 from heatgrad.fokker_planck.ensembles.simulate import (
     Ensemble,
-    Progress,
     chunk_of,
     generator_of,
     normal,

@@ -1,7 +1,7 @@
 """Ensembles of a diffusion, by Euler-Maruyama."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from heatgrad.core.random import stream_generator
+from heatgrad.core.steps import Progress
 from heatgrad.fokker_planck.processes.ito import check_diffusion
 from heatgrad.fokker_planck.processes.langevin import Kinetic, Langevin
 from heatgrad.fokker_planck.processes.process import Points, Process
@@ -18,7 +19,6 @@ from heatgrad.fokker_planck.processes.root import matrix_root
 __all__ = [
     "Ensemble",
     "Euler",
-    "Progress",
     "check_step",
     "chunk_of",
     "generator_of",
@@ -29,8 +29,6 @@ __all__ = [
 ]
 
 _ROOM = 2**24  # numbers of the noise factors of replicas that go together
-
-Progress = Callable[[int, int], None]  # of the steps done and of all
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,13 +13,20 @@ from scipy import optimize, stats
 from torch import Tensor
 
 from heatgrad.core.errors import HeatgradWarning
+from heatgrad.core.steps import Progress
 from heatgrad.fokker_planck.ensembles.bridge import Faces, faces_of
 from heatgrad.fokker_planck.ensembles.exits import check_inside, exit_times
 from heatgrad.fokker_planck.ensembles.sgd import sgd_exit_times
-from heatgrad.fokker_planck.ensembles.simulate import Progress, start_points
+from heatgrad.fokker_planck.ensembles.simulate import start_points
 from heatgrad.fokker_planck.ensembles.survival import FirstExits
 from heatgrad.fokker_planck.escape.kramers import eyring_kramers
 from heatgrad.fokker_planck.escape.passage import process_passage
+from heatgrad.fokker_planck.escape.rows import (
+    EscapeComparison,
+    EscapeRow,
+    against_reference,
+    reference_of,
+)
 from heatgrad.fokker_planck.escape.saddle import find_minimum
 from heatgrad.fokker_planck.grid.equation import FokkerPlanck
 from heatgrad.fokker_planck.grid.exits import ExitTimes
@@ -28,86 +35,9 @@ from heatgrad.fokker_planck.processes.process import Process
 from heatgrad.fokker_planck.processes.region import Region
 from heatgrad.fokker_planck.processes.sgd import SGDDiffusion
 
-__all__ = [
-    "METHODS",
-    "EscapeComparison",
-    "EscapeRow",
-    "against_reference",
-    "compare_escape",
-    "reference_of",
-]
+__all__ = ["METHODS", "compare_escape"]
 
 METHODS = ("quadrature", "grid", "eyring-kramers", "sde", "sgd")
-_REFERENCES = ("quadrature", "grid", "sde")  # the most exact first
-_TRUSTED = ("converged", "complete", "censored")  # good for a reference
-
-
-@dataclass(frozen=True)
-class EscapeRow:
-    """What one method says.
-
-    Attributes:
-        method: Its name.
-        value: The mean time of escape [time].
-        error: Its standard error, or an estimate of the method's own error [time].
-        low: Lower end of its interval of 95 % [time].
-        high: Upper end.
-        status: Of the method.
-        seconds: It took.
-        notes: What to know about it.
-        z: The difference to the reference over both errors; NaN for the reference itself.
-        relative: The difference to the reference over the reference.
-        sample: The exits that it was found from, of an ensemble.
-    """
-
-    method: str
-    value: float
-    error: float
-    low: float
-    high: float
-    status: str
-    seconds: float
-    notes: tuple[str, ...] = ()
-    z: float = math.nan
-    relative: float = math.nan
-    sample: FirstExits | None = None
-
-
-@dataclass(frozen=True)
-class EscapeComparison:
-    """A table of methods, the most exact first.
-
-    Attributes:
-        rows: One for each method that applied.
-        reference: The name of the most exact that succeeded; None if none did.
-        skipped: Why the others did not apply.
-    """
-
-    rows: tuple[EscapeRow, ...]
-    reference: str | None
-    skipped: dict[str, str]
-
-    def __getitem__(self, method: str) -> EscapeRow:
-        """Return the row of a method.
-
-        Raises:
-            KeyError: If it has none, with the reason.
-        """
-        for row in self.rows:
-            if row.method == method:
-                return row
-        raise KeyError(f"no row for {method!r}: {self.skipped.get(method, 'not asked for')}")
-
-    def __str__(self) -> str:
-        """Return the table as text."""
-        lines = [f"{'method':15} {'mean time':>12} {'error':>10} {'z':>7}  {'status':12} seconds"]
-        lines += [
-            f"{r.method:15} {r.value:12.6g} {r.error:10.2g} {r.z:7.2f}  {r.status:12} "
-            f"{r.seconds:.2g}" + "".join(f"\n    {note}" for note in r.notes)
-            for r in self.rows
-        ]
-        lines += [f"{name:15} skipped: {why}" for name, why in self.skipped.items()]
-        return "\n".join(lines)
 
 
 def compare_escape(
@@ -208,32 +138,6 @@ def compare_escape(
             rows.append(replace(row, seconds=time.perf_counter() - begin))
     best = reference_of(rows)
     return EscapeComparison(against_reference(rows), best.method if best else None, skipped)
-
-
-def against_reference(rows: Sequence[EscapeRow]) -> tuple[EscapeRow, ...]:
-    """Return rows with their differences to the most exact of those that succeeded.
-
-    For rows that were made one by one, with one name in `methods` each.
-    """
-    best = reference_of(rows)
-    return tuple(
-        replace(row, z=math.nan, relative=math.nan)
-        if best is None or row is best
-        else _against(row, best)
-        for row in rows
-    )
-
-
-def reference_of(rows: Sequence[EscapeRow]) -> EscapeRow | None:
-    """Return the most exact of the rows that succeeded, or None."""
-    exact = [r for r in rows if r.method in _REFERENCES and r.status in _TRUSTED]
-    return min(exact, key=lambda r: _REFERENCES.index(r.method), default=None)
-
-
-def _against(row: EscapeRow, best: EscapeRow) -> EscapeRow:
-    gap = row.value - best.value
-    errors = math.hypot(row.error, best.error)
-    return replace(row, z=gap / errors if errors else math.nan, relative=gap / best.value)
 
 
 def _quadrature(process: Process, x0: Tensor, faces: Faces) -> EscapeRow:

@@ -1,13 +1,19 @@
 """Guidance by an Adam step on the misfit after every step, with moments kept throughout."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heatgrad.inverse.guidance.by_gradient import Misfit, Residual, check_weights, gradient
+from heatgrad.inverse.guidance.by_gradient import (
+    Misfit,
+    Residual,
+    check_weights,
+    gradient,
+    squared_norm,
+)
 from heatgrad.inverse.guidance.guidance import Denoise
 from heatgrad.inverse.latents.latent import Latent
 from heatgrad.inverse.observing.operators import Operator
@@ -127,20 +133,19 @@ class PersistentAdam:
         Raises:
             ValueError: If the rates differ and the latent has no mode numbers.
         """
-        weights = self.weights
         misfit = Misfit.of(
             latent,
             operators,
-            weights,
+            self.weights,
             relative=self.relative,
             residual=self.residual,
-            size=lambda gap: gap.square().sum(1),
+            size=squared_norm,
         )
         if self.per_point:
             points, instrument = latent.grid.n**2, misfit.instrument
             counts = {name: int(instrument.of(name).sum()) for name in instrument.fields}
             scaled = {k: w * points / counts[k] for k, w in misfit.weights.items() if k in counts}
-            misfit = Misfit(latent, instrument, scaled, self.relative, self.residual, misfit.size)
+            misfit = replace(misfit, weights=scaled)
         return _Guided(self, misfit, self._rates(latent))
 
     def _rates(self, latent: Latent) -> Tensor:

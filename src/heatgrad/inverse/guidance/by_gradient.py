@@ -12,7 +12,7 @@ from heatgrad.inverse.latents.latent import Latent
 from heatgrad.inverse.observing.instrument import Instrument
 from heatgrad.inverse.observing.operators import Operator
 
-__all__ = ["Misfit", "Residual", "check_weights", "gradient"]
+__all__ = ["Misfit", "Residual", "check_weights", "gradient", "squared_norm"]
 
 Residual = Callable[[Mapping[str, Tensor]], Tensor]
 """From fields, each (num, n, n), to how far they are from an equation, (num, ...)."""
@@ -81,6 +81,16 @@ class Misfit:
         if self.residual is not None and residual_weight > 0:
             total = total + residual_weight * self.size(self.residual(fields).flatten(1))
         return total
+
+
+def squared_norm(gap: Tensor) -> Tensor:
+    """Return the squared norm of each row.
+
+    Example:
+        >>> squared_norm(torch.tensor([[3.0, 4.0]]))
+        tensor([25.])
+    """
+    return gap.square().sum(1)
 
 
 def gradient(

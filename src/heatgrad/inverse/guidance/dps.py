@@ -6,7 +6,13 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor
 
-from heatgrad.inverse.guidance.by_gradient import Misfit, Residual, check_weights, gradient
+from heatgrad.inverse.guidance.by_gradient import (
+    Misfit,
+    Residual,
+    check_weights,
+    gradient,
+    squared_norm,
+)
 from heatgrad.inverse.guidance.guidance import Denoise
 from heatgrad.inverse.latents.latent import Latent
 from heatgrad.inverse.observing.operators import Operator
@@ -121,19 +127,15 @@ class DPS:
             self.weights,
             relative=self.relative,
             residual=self.residual,
-            size=_square if self.squared else _norm,
+            size=squared_norm if self.squared else _norm,
         )
         return _Guided(self, misfit, len(levels) - 1)
 
 
 def _norm(gap: Tensor) -> Tensor:
     """Return the norm of each row, with gradient 0 at 0."""
-    square = gap.square().sum(1)
+    square = squared_norm(gap)
     return torch.where(square > 0, square, 1.0).sqrt() * (square > 0)
-
-
-def _square(gap: Tensor) -> Tensor:
-    return gap.square().sum(1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Pseudo-inverse guidance in whitened latents."""
 
 import math
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -126,20 +127,20 @@ class PseudoInverse:
         return values.clamp(min=0), axes
 
 
-class _Gain:
+class _Gain(ABC):
     """C A' (A C A' + R)^-1 at any level."""
 
     def turned(self, values: Tensor) -> Tensor:
         """Return values less b in the coordinates that `covector` takes."""
         return values
 
+    @abstractmethod
     def covector(self, x0: Tensor, values: Tensor, sigma: float) -> Tensor:
         """Return A' (A C A' + R)^-1 (y - b - A D) for rows of D and of turned values."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spread(self, rows: Tensor, sigma: float) -> Tensor:
         """Return C times each row."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
